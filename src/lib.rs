@@ -1,0 +1,5 @@
+//! tqserver runs web applications as systemd services and swaps them without losing a request.
+//!
+//! `ARCHITECTURE.md` has the map; the arrows between modules are checked by `tests/layering.rs`.
+
+pub mod ids;

@@ -2,4 +2,5 @@
 //!
 //! `ARCHITECTURE.md` has the map; the arrows between modules are checked by `tests/layering.rs`.
 
+pub mod config;
 pub mod ids;

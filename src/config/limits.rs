@@ -1,0 +1,26 @@
+//! The keys that `workers.default`, `workers.paths.<route>` and `worker.yaml` share.
+
+use std::collections::BTreeMap;
+
+use super::section::Section;
+use super::server::DAY;
+use super::settings::WorkerOverrides;
+use super::units::{go_mem_limit, worker_variable};
+
+/// All of them but `env`. As each layer may leave each out, `None` says nothing.
+pub(super) fn read(section: &mut Section<'_, '_>) -> WorkerOverrides {
+    WorkerOverrides {
+        go_max_procs: section.number("go_max_procs", 1..=1024),
+        go_mem_limit: section.parsed("go_mem_limit", go_mem_limit).map(|found| found.value),
+        max_requests: section.number("max_requests", 0..=u64::MAX),
+        read_timeout: section.seconds("read_timeout_seconds", 1..=DAY),
+        write_timeout: section.seconds("write_timeout_seconds", 1..=DAY),
+        idle_timeout: section.seconds("idle_timeout_seconds", 1..=DAY),
+        env: env(section),
+    }
+}
+
+/// The environment, a template each.
+fn env(section: &mut Section<'_, '_>) -> BTreeMap<String, String> {
+    section.texts("env", worker_variable)
+}

@@ -1,0 +1,28 @@
+//! Configuration: raw file, `${VAR:-default}` expanded, validated settings.
+//!
+//! A file goes through `document` (YAML, with the place of every entry), a `section` for each of
+//! its mappings, and the reader of its keys (`server`, `deployment`, `worker`); [`load()`] merges.
+//! What is wrong is gathered on the way and returned at once.
+
+mod deployment;
+mod diagnostic;
+pub mod discover;
+mod document;
+mod effective;
+mod limits;
+mod load;
+mod positions;
+mod scope;
+mod section;
+mod server;
+pub mod settings;
+mod sources;
+mod template;
+#[cfg(test)]
+mod tests;
+mod units;
+pub mod worker;
+
+pub use diagnostic::{ConfigErrors, Diagnostic, Position};
+pub use load::{Loaded, load, parse};
+pub use sources::{Environment, Sources};

@@ -1,0 +1,230 @@
+//! `server.yaml`, key by key.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::limits;
+use super::scope::{BIN_DIR, Known};
+use super::section::{Located, Section};
+use super::settings::{
+    DiscoverySettings, ListenerSettings, Mode, RolloutSettings, StaticSettings, WorkerOverrides,
+};
+use super::units::{network, relative_glob, size};
+use crate::ids::RoutePath;
+
+/// A day, in seconds: longer than any limit that is meant to be one.
+pub(super) const DAY: u64 = 24 * 60 * 60;
+
+/// What the file says, with defaults where it says nothing and no other file may.
+pub(super) struct ServerFile {
+    pub(super) mode: Option<Located<Mode>>,
+    pub(super) listener: ListenerSettings,
+    pub(super) static_files: StaticSettings,
+    pub(super) workers: WorkersPart,
+}
+
+/// The `workers:` part.
+pub(super) struct WorkersPart {
+    pub(super) rollout: RolloutSettings,
+    pub(super) manifest_file: Option<Located<PathBuf>>,
+    pub(super) check_interval: Option<Located<Duration>>,
+    pub(super) discovery_mode: Option<Located<DiscoveryMode>>,
+    pub(super) discovery: DiscoverySettings,
+    /// `workers_dir` as it is written, for comparison with paths of deployment.yaml.
+    pub(super) workers_dir: String,
+    pub(super) default: WorkerOverrides,
+    pub(super) paths: BTreeMap<RoutePath, WorkerOverrides>,
+}
+
+/// Where the server learns which workers there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum DiscoveryMode {
+    Filesystem,
+    Manifest,
+}
+
+/// Reads the file; relative paths start from `root`.
+pub(super) fn read(file: &mut Section<'_, '_>, root: &Path) -> ServerFile {
+    let (mode, listener, static_files) = file.section("server", |server| {
+        (
+            server.parsed("deployment_mode", parse_mode),
+            read_listener(server),
+            server.section("static", |section| read_static(section, root)),
+        )
+    });
+    let workers = file.section("workers", |section| read_workers(section, root));
+    ServerFile { mode, listener, static_files, workers }
+}
+
+/// `dev` or `prod`.
+pub(super) fn parse_mode(text: &str) -> Result<Mode, String> {
+    match text {
+        "dev" => Ok(Mode::Dev),
+        "prod" => Ok(Mode::Prod),
+        other => Err(format!("{other:?} is not a mode; it is dev or prod")),
+    }
+}
+
+/// A path, absolute or relative to `root`.
+pub(super) fn path_in(root: &Path, text: &str) -> Result<PathBuf, String> {
+    if text.contains('\0') {
+        return Err("a path cannot have a NUL in it".into());
+    }
+    // Collecting the components takes `./` and doubled slashes out.
+    Ok(root.join(text).components().collect())
+}
+
+fn read_listener(server: &mut Section<'_, '_>) -> ListenerSettings {
+    let idle = server.seconds("idle_timeout_seconds", 1..=DAY);
+    ListenerSettings {
+        port: server.number("port", 1..=u16::MAX).unwrap_or(8080),
+        read_timeout: server
+            .seconds("read_timeout_seconds", 1..=DAY)
+            .unwrap_or(Duration::from_secs(30)),
+        write_timeout: server
+            .seconds("write_timeout_seconds", 1..=DAY)
+            .unwrap_or(Duration::from_secs(30)),
+        idle_timeout: idle.unwrap_or(Duration::from_secs(120)),
+        max_header_bytes: server
+            .parsed_scalar("max_header_size", header_size)
+            .map_or(32 << 10, |found| found.value),
+        max_body_bytes: server
+            .parsed_scalar("max_body_size", size)
+            .map_or(100 << 20, |found| found.value),
+        max_connections: server
+            .number("max_connections", 1..=1_000_000_u32)
+            .map_or(16_384, |number| number as usize),
+        trusted_proxies: server.list("trusted_proxies", network).unwrap_or_default(),
+    }
+}
+
+/// 1K to 64K: room for cookies, but not for whoever would fill the memory with open heads.
+fn header_size(text: &str) -> Result<usize, String> {
+    match size(text)? {
+        bytes @ 1_024..=65_536 => Ok(bytes as usize),
+        _ => Err(format!("{text} is not from 1K to 64K")),
+    }
+}
+
+fn read_static(section: &mut Section<'_, '_>, root: &Path) -> StaticSettings {
+    let prefix = section.parsed("url_prefix", |text| match text.parse::<RoutePath>() {
+        Ok(route) if route.is_root() => Err("`/` would leave nothing for workers".to_owned()),
+        Ok(route) => Ok(route),
+        Err(error) => Err(error.to_string()),
+    });
+    StaticSettings {
+        enabled: section.flag("enabled").is_none_or(|found| found.value),
+        url_prefix: prefix.map_or_else(default_prefix, |found| found.value),
+        cache_max_age: section
+            .seconds("cache_max_age_seconds", 0..=366 * DAY)
+            .unwrap_or(Duration::from_secs(3600)),
+        dev_root: section
+            .parsed("dev_root", |text| path_in(root, text))
+            .map_or_else(|| root.join("workers"), |found| found.value),
+    }
+}
+
+fn default_prefix() -> RoutePath {
+    // Cannot fail: the text is a route.
+    "/static".parse().unwrap_or_else(|_| RoutePath::root())
+}
+
+fn read_workers(workers: &mut Section<'_, '_>, root: &Path) -> WorkersPart {
+    workers.only(
+        "bin_dir",
+        Known::Now,
+        BIN_DIR,
+        "a worker's program is bin/<name> in its own folder, in both modes",
+    );
+    workers.only(
+        "deployment_base",
+        Known::PerWorker,
+        "${DEPLOYMENT_BASE}",
+        "the manifest says which deployment runs",
+    );
+    let rollout = read_rollout(workers);
+    let manifest_file = workers.parsed("manifest_file", |text| manifest_path(root, text));
+    let check_interval = workers
+        .located_number("check_manifest_interval_seconds", 1..=DAY)
+        .map(|found| Located { value: Duration::from_secs(found.value), at: found.at });
+    let (discovery_mode, discovery, workers_dir) =
+        workers.section("discovery", |section| read_discovery(section, root));
+    WorkersPart {
+        rollout,
+        manifest_file,
+        check_interval,
+        discovery_mode,
+        discovery,
+        workers_dir,
+        default: workers.section("default", limits::read),
+        paths: workers.sections("paths", "<route>", limits::read),
+    }
+}
+
+/// The path of a manifest, which has a folder.
+pub(super) fn manifest_path(root: &Path, text: &str) -> Result<PathBuf, String> {
+    if text.ends_with('/') || Path::new(text).file_name().is_none() {
+        return Err(format!("{text:?} is not the path of a file"));
+    }
+    path_in(root, text)
+}
+
+fn read_rollout(workers: &mut Section<'_, '_>) -> RolloutSettings {
+    const MINUTE: u64 = 60_000;
+    let before = workers.findings();
+    let first = workers.located_number("port_range_start", 1024..=u16::MAX);
+    let last = workers.located_number("port_range_end", 1024..=u16::MAX);
+    let start = first.as_ref().map_or(9000, |found| found.value);
+    let end = last.as_ref().map_or(9999, |found| found.value);
+    if start > end && workers.findings() == before {
+        let message = format!("the range of ports ends before it starts: {start} to {end}");
+        if let Some(found) = last.or(first) {
+            workers.error(found.at, message);
+        }
+    }
+    RolloutSettings {
+        port_range_start: start,
+        port_range_end: end,
+        startup_delay: workers
+            .millis("startup_delay_ms", 0..=MINUTE)
+            .unwrap_or(Duration::from_millis(100)),
+        restart_delay: workers
+            .millis("restart_delay_ms", 1..=MINUTE)
+            .unwrap_or(Duration::from_millis(100)),
+        shutdown_grace_period: workers
+            .millis("shutdown_grace_period_ms", 1..=10 * MINUTE)
+            .unwrap_or(Duration::from_millis(500)),
+        start_timeout: workers
+            .seconds("start_timeout_seconds", 1..=3600)
+            .unwrap_or(Duration::from_secs(60)),
+        drain_timeout: workers
+            .seconds("drain_timeout_seconds", 0..=DAY)
+            .unwrap_or(Duration::from_secs(30)),
+        hold: workers.seconds("hold_seconds", 0..=300).unwrap_or(Duration::from_secs(10)),
+        hold_max_requests: workers
+            .number("hold_max_requests", 0..=1_000_000_u32)
+            .map_or(1000, |number| number as usize),
+        max_draining: workers.number("max_draining_generations", 1..=64_u8).map_or(4, usize::from),
+    }
+}
+
+fn read_discovery(
+    section: &mut Section<'_, '_>,
+    root: &Path,
+) -> (Option<Located<DiscoveryMode>>, DiscoverySettings, String) {
+    let mode = section.parsed("mode", |text| match text {
+        "filesystem" => Ok(DiscoveryMode::Filesystem),
+        "manifest" => Ok(DiscoveryMode::Manifest),
+        other => Err(format!("{other:?} is neither filesystem nor manifest")),
+    });
+    let workers_dir = section.parsed("workers_dir", |text| {
+        path_in(root, text).map(|path| (text.trim_end_matches('/').to_owned(), path))
+    });
+    let (text, workers_dir) =
+        workers_dir.map_or_else(|| ("workers".into(), root.join("workers")), |found| found.value);
+    let include_patterns = section
+        .list("include_patterns", relative_glob)
+        .unwrap_or_else(|| vec!["*/src/main.rs".into(), "*/src/main.go".into()]);
+    (mode, DiscoverySettings { workers_dir, include_patterns }, text)
+}

@@ -1,0 +1,305 @@
+//! Settings: what the files mean once they were read, expanded and found valid. One struct a
+//! subsystem, so that nobody is handed more than it needs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::RoutePath;
+
+/// Which of the two lives tqserver leads; chosen by the environment, never by the binary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Workers run from the source tree.
+    Dev,
+    /// Workers run from `deploy/<commit>`, and the manifest says which.
+    Prod,
+}
+
+impl Mode {
+    /// The word for it: `dev` or `prod`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Prod => "prod",
+        }
+    }
+}
+
+/// Everything `server.yaml` and `deployment.yaml` say, split by who needs it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The mode all the rest was resolved for.
+    pub mode: Mode,
+    /// The public listener.
+    pub listener: ListenerSettings,
+    /// `/static/…`.
+    pub static_files: StaticSettings,
+    /// Ports, delays and limits of generations.
+    pub rollout: RolloutSettings,
+    /// Where deployments and their manifest are.
+    pub deployments: DeploymentSettings,
+    /// Where workers' sources are, and which folders are workers.
+    pub discovery: DiscoverySettings,
+    /// The environment and limits of workers.
+    pub workers: WorkersSettings,
+    /// How programs are built, for the mode.
+    pub build: BuildSettings,
+    /// What development watches; `None` where nothing is watched.
+    pub watch: Option<WatchSettings>,
+}
+
+/// The public listener and its limits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListenerSettings {
+    /// Used only where no socket is inherited.
+    pub port: u16,
+    /// How long a client may take to send a request's head, or pause in its body.
+    pub read_timeout: Duration,
+    /// How long a client may take no byte of an answer: an idle limit, so that it does not cut
+    /// event streams.
+    pub write_timeout: Duration,
+    /// How long a kept-alive connection may wait for its next request.
+    pub idle_timeout: Duration,
+    /// The largest request head, in bytes; beyond it 431.
+    pub max_header_bytes: usize,
+    /// The largest request body, in bytes; beyond it 413. 0 means no limit.
+    pub max_body_bytes: u64,
+    /// The most client connections at once; further ones wait in the kernel's queue.
+    pub max_connections: usize,
+    /// Networks whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNetwork>,
+}
+
+/// An address range in CIDR form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IpNetwork {
+    /// The network's address.
+    pub addr: std::net::IpAddr,
+    /// How many leading bits count.
+    pub prefix_len: u8,
+}
+
+impl IpNetwork {
+    /// Whether `addr` lies in the range. An IPv4 address mapped into IPv6 counts as IPv4.
+    pub fn contains(&self, addr: std::net::IpAddr) -> bool {
+        use std::net::IpAddr::{V4, V6};
+        let bits = u32::from(self.prefix_len);
+        match (self.addr, addr.to_canonical()) {
+            (V4(net), V4(addr)) => {
+                let mask = u32::MAX.checked_shl(32 - bits).unwrap_or(0);
+                net.to_bits() & mask == addr.to_bits() & mask
+            }
+            (V6(net), V6(addr)) => {
+                let mask = u128::MAX.checked_shl(128 - bits).unwrap_or(0);
+                net.to_bits() & mask == addr.to_bits() & mask
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Serving of public files.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StaticSettings {
+    /// Whether tqserver serves them at all.
+    pub enabled: bool,
+    /// The first path segment(s), `/static`.
+    pub url_prefix: RoutePath,
+    /// `Cache-Control: max-age`, in seconds.
+    pub cache_max_age: Duration,
+    /// In development, the folder whose `<worker>/public` is served.
+    pub dev_root: PathBuf,
+}
+
+/// Ports, delays and limits of generations.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RolloutSettings {
+    /// The first port a worker may get.
+    pub port_range_start: u16,
+    /// The last port a worker may get.
+    pub port_range_end: u16,
+    /// Wait before the first probe of a worker that cannot notify.
+    pub startup_delay: Duration,
+    /// Wait before a crashed worker's first restart; later ones wait longer.
+    pub restart_delay: Duration,
+    /// From SIGTERM to SIGKILL.
+    pub shutdown_grace_period: Duration,
+    /// From a unit's start to READY and a passing probe; then it has failed.
+    pub start_timeout: Duration,
+    /// How long requests in flight may go on when their generation was replaced.
+    pub drain_timeout: Duration,
+    /// How long a request is held while its worker has no generation ready.
+    pub hold: Duration,
+    /// How many requests may be held at once; further ones get 503.
+    pub hold_max_requests: usize,
+    /// How many generations of one worker may drain at once; the oldest is cut beyond that.
+    pub max_draining: usize,
+}
+
+/// Where deployments are, and what makes the daemon look at the manifest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeploymentSettings {
+    /// `deploy/manifest.json`.
+    pub manifest_file: PathBuf,
+    /// The folder of deployments: the manifest's own.
+    pub deploy_dir: PathBuf,
+    /// The poll that nets what inotify missed.
+    pub check_interval: Duration,
+    /// Whether a change of the manifest is acted on (`reload_triggers: manifest_change`).
+    pub reload_on_change: bool,
+    /// Whether SIGHUP is acted on (`reload_triggers: sighup`).
+    pub reload_on_sighup: bool,
+}
+
+/// Which folders are workers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DiscoverySettings {
+    /// `workers/`.
+    pub workers_dir: PathBuf,
+    /// Globs below it; a folder that matches one is a worker.
+    pub include_patterns: Vec<String>,
+}
+
+/// What workers are given, before their own `worker.yaml` is considered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkersSettings {
+    /// `default:`
+    pub default: WorkerDefaults,
+    /// `paths:`, by route; the longest that covers a worker's route applies.
+    pub paths: BTreeMap<RoutePath, WorkerOverrides>,
+}
+
+/// Settings every worker has.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WorkerDefaults {
+    /// GOMAXPROCS and TOKIO_WORKER_THREADS.
+    pub go_max_procs: Option<u32>,
+    /// GOMEMLIMIT, such as `256MiB`.
+    pub go_mem_limit: Option<String>,
+    /// Requests after which a generation is replaced; 0 means never.
+    pub max_requests: u64,
+    /// From the request's last byte to the answer's head.
+    pub read_timeout: Duration,
+    /// Between two pieces of a body.
+    pub write_timeout: Duration,
+    /// How long a connection to the worker is kept without use; not in effect, as the data plane
+    /// has one limit for all.
+    pub idle_timeout: Duration,
+    /// Environment, in which `${WORKER_BASE}` and the like are already expandable only per
+    /// worker: see `WorkerSettings::env`.
+    pub env: BTreeMap<String, String>,
+    /// Whether workers may keep parsed templates (TQ_CACHE_TEMPLATES).
+    pub cache_templates: bool,
+    /// Whether workers should look for changed resources (TQ_WATCH_RESOURCES).
+    pub watch_resources: bool,
+}
+
+/// What `paths:` may change of the defaults; `None` leaves it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WorkerOverrides {
+    /// See [`WorkerDefaults::go_max_procs`].
+    pub go_max_procs: Option<u32>,
+    /// See [`WorkerDefaults::go_mem_limit`].
+    pub go_mem_limit: Option<String>,
+    /// See [`WorkerDefaults::max_requests`].
+    pub max_requests: Option<u64>,
+    /// See [`WorkerDefaults::read_timeout`].
+    pub read_timeout: Option<Duration>,
+    /// See [`WorkerDefaults::write_timeout`].
+    pub write_timeout: Option<Duration>,
+    /// See [`WorkerDefaults::idle_timeout`].
+    pub idle_timeout: Option<Duration>,
+    /// Added to, and winning over, the default environment.
+    pub env: BTreeMap<String, String>,
+}
+
+/// How a worker says that it is ready.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ready {
+    /// `sd_notify(READY=1)`, then one passing probe.
+    #[default]
+    Notify,
+    /// The probe alone decides: for programs that cannot notify.
+    Http,
+}
+
+/// All that holds for one worker: defaults, then `paths:`, then its own `worker.yaml`.
+///
+/// Serialisable so that its digest is part of what makes a worker "changed".
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WorkerSettings {
+    /// Where it is mounted.
+    pub route: RoutePath,
+    /// Whether the mount point is taken off before a request is sent on.
+    pub strip_prefix: bool,
+    /// How it says that it is ready.
+    pub ready: Ready,
+    /// What the probe asks for, `/health`.
+    pub health_path: String,
+    /// The command that runs it, first word relative to the worker's folder or absolute; `None`
+    /// for `bin/<name>`.
+    pub run: Option<Vec<String>>,
+    /// The command that builds it; `None` where cargo or go does.
+    pub build: Option<Vec<String>>,
+    /// Environment in configuration order of precedence, `${…}` expanded for this worker.
+    pub env: BTreeMap<String, String>,
+    /// See [`WorkerDefaults::go_max_procs`].
+    pub go_max_procs: Option<u32>,
+    /// See [`WorkerDefaults::go_mem_limit`].
+    pub go_mem_limit: Option<String>,
+    /// See [`WorkerDefaults::max_requests`].
+    pub max_requests: u64,
+    /// See [`WorkerDefaults::read_timeout`].
+    pub read_timeout: Duration,
+    /// See [`WorkerDefaults::write_timeout`].
+    pub write_timeout: Duration,
+    /// See [`WorkerDefaults::idle_timeout`].
+    pub idle_timeout: Duration,
+    /// MemoryMax= in bytes.
+    pub memory_max: Option<u64>,
+    /// CPUQuota= in percent of one CPU.
+    pub cpu_quota_percent: Option<u32>,
+    /// TasksMax=
+    pub tasks_max: Option<u64>,
+    /// See [`WorkerDefaults::cache_templates`].
+    pub cache_templates: bool,
+    /// See [`WorkerDefaults::watch_resources`].
+    pub watch_resources: bool,
+}
+
+/// How programs are built.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BuildSettings {
+    /// How many builds run at once.
+    pub parallel_builds: usize,
+    /// Whether uncommitted changes stop a production build.
+    pub require_clean_working_dir: bool,
+    /// Whether binaries carry commit, branch, tag and time.
+    pub include_commit_in_binary: bool,
+    /// Whether `public/` and `private/` are copied into the deployment.
+    pub copy_assets: bool,
+    /// `go build -ldflags`, before the git information.
+    pub ldflags: String,
+    /// `-X` templates for Go binaries, with `{{.Commit}}`, `{{.Branch}}`, `{{.Tag}}`, `{{.Time}}`.
+    pub git_ldflags: Vec<String>,
+}
+
+/// What development watches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct WatchSettings {
+    /// Globs below the project's folder.
+    pub patterns: Vec<String>,
+    /// How long nothing must change before a change counts.
+    pub debounce: Duration,
+}
+
+/// The address a foreground try-out listens on.
+pub fn foreground_addr(listener: &ListenerSettings) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], listener.port))
+}

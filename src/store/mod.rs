@@ -1,0 +1,21 @@
+//! Deployments on disk.
+
+pub mod activate;
+pub mod atomic;
+pub mod consistency;
+mod deployed;
+pub mod deployment;
+pub mod digest;
+pub mod document;
+pub mod elf;
+pub mod findings;
+pub mod layout;
+pub mod lock;
+pub mod manifest;
+#[cfg(test)]
+mod schema;
+pub mod stage;
+#[cfg(test)]
+mod testing;
+pub mod verify;
+mod walk;

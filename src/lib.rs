@@ -4,4 +4,5 @@
 
 pub mod config;
 pub mod ids;
+pub mod proxy;
 pub mod store;

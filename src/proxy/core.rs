@@ -1,0 +1,143 @@
+//! What one thread of the data plane owns, and what it shares with the others.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+
+use super::ProxySettings;
+use super::counters::ThreadCounters;
+use super::hold::HeldCount;
+use super::pool::Pool;
+use super::table::PublishedTable;
+
+/// One thread's world. Everything on the thread holds it by `Rc`.
+pub(crate) struct Core {
+    pub(crate) table: Arc<PublishedTable>,
+    pub(crate) settings: Arc<ArcSwap<ProxySettings>>,
+    pub(crate) counters: Arc<ThreadCounters>,
+    pub(crate) held: Arc<HeldCount>,
+    pub(crate) connections: Arc<ConnectionLimit>,
+    pub(crate) pool: Pool,
+    pub(crate) closing: Closing,
+    pub(crate) open: OpenConnections,
+}
+
+/// This thread's open connections, for whoever waits until there are none.
+#[derive(Debug, Default)]
+pub(crate) struct OpenConnections {
+    count: Cell<usize>,
+    none_left: Notify,
+}
+
+impl OpenConnections {
+    /// One more.
+    pub(crate) fn opened(&self) {
+        self.count.set(self.count.get() + 1);
+    }
+
+    /// One less.
+    pub(crate) fn closed(&self) {
+        self.count.set(self.count.get() - 1);
+        if self.count.get() == 0 {
+            self.none_left.notify_waiters();
+        }
+    }
+
+    /// Completes when there are none.
+    pub(crate) async fn none_left(&self) {
+        let none_left = self.none_left.notified();
+        if self.count.get() > 0 {
+            none_left.await;
+        }
+    }
+}
+
+/// Tells a thread's connections that the process shuts down. Looked at with every poll, hence no
+/// more than a flag.
+#[derive(Debug, Default)]
+pub(crate) struct Closing {
+    begun: Cell<bool>,
+    wake: Notify,
+}
+
+impl Closing {
+    /// Tells everyone.
+    pub(crate) fn begin(&self) {
+        self.begun.set(true);
+        self.wake.notify_waiters();
+    }
+
+    /// Whether it has begun.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.begun.get()
+    }
+
+    /// Completes when it begins.
+    pub(crate) async fn begun(&self) {
+        let wake = self.wake.notified();
+        if !self.begun.get() {
+            wake.await;
+        }
+    }
+}
+
+/// How many client connections are open over all threads.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionLimit {
+    open: AtomicUsize,
+    closed: Notify,
+}
+
+/// A place among the open connections.
+#[derive(Debug)]
+pub(crate) struct ConnectionPlace(Arc<ConnectionLimit>);
+
+impl ConnectionLimit {
+    /// Waits until fewer than `max` (asked anew each time) are open.
+    ///
+    /// Looking and [`enter`](Self::enter)ing are two steps, so that nobody holds a place while it
+    /// waits for a client: the limit may be overshot by one for every accept loop.
+    pub(crate) async fn below(&self, max: impl Fn() -> usize) {
+        loop {
+            let closed = self.closed.notified();
+            if self.open.load(Ordering::Acquire) < max() {
+                return;
+            }
+            closed.await;
+        }
+    }
+
+    /// Counts a connection until the place is dropped.
+    pub(crate) fn enter(self: &Arc<Self>) -> ConnectionPlace {
+        self.open.fetch_add(1, Ordering::AcqRel);
+        ConnectionPlace(Arc::clone(self))
+    }
+}
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::AcqRel);
+        self.0.closed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn waits_until_a_connection_closes() {
+        let limit = Arc::new(ConnectionLimit::default());
+        limit.below(|| 1).await;
+        let place = limit.enter();
+        let mut next = Box::pin(limit.below(|| 1));
+        assert!((&mut next).now_or_never().is_none());
+        drop(place);
+        next.await;
+    }
+}

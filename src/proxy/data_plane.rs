@@ -1,0 +1,207 @@
+//! The threads of the data plane: started together, and ended without losing a request.
+
+use std::io;
+use std::net::TcpListener;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::core::{Closing, ConnectionLimit, Core, OpenConnections};
+use super::counters::{CountersReader, ThreadCounters};
+use super::hold::HeldCount;
+use super::listener;
+use super::pool::Pool;
+use super::table::PublishedTable;
+use crate::config::settings::{ListenerSettings, StaticSettings};
+
+/// What the data plane needs of the settings. Connections keep those they were accepted with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProxySettings {
+    /// The public listener's limits; `port` is not looked at.
+    pub listener: ListenerSettings,
+    /// `/static/…`.
+    pub static_files: StaticSettings,
+    /// How long a request waits for a worker that has no generation ready.
+    pub hold: Duration,
+    /// How many requests may wait at once; further ones get 503.
+    pub hold_max_requests: usize,
+}
+
+/// The running threads.
+#[derive(Debug)]
+pub struct DataPlane {
+    threads: Vec<JoinHandle<()>>,
+    counters: CountersReader,
+    shutdown: CancellationToken,
+    abort: CancellationToken,
+    /// Closed when every thread has ended; told when one ends.
+    ended: mpsc::UnboundedReceiver<()>,
+}
+
+impl DataPlane {
+    /// Starts `threads` threads (at least one), each accepting from every listener.
+    ///
+    /// # Errors
+    /// When a listener cannot be duplicated or registered, or a thread cannot be started.
+    pub fn start(
+        listeners: Vec<TcpListener>,
+        threads: usize,
+        table: Arc<PublishedTable>,
+        settings: Arc<ArcSwap<ProxySettings>>,
+    ) -> io::Result<Self> {
+        let (shutdown, abort) = (CancellationToken::new(), CancellationToken::new());
+        let (end, ended) = mpsc::unbounded_channel();
+        let counters = CountersReader::default();
+        let mut plane = Self { threads: vec![], counters, shutdown, abort, ended };
+        let held = Arc::new(HeldCount::default());
+        let connections = Arc::new(ConnectionLimit::default());
+        for listener in &listeners {
+            listener.set_nonblocking(true)?;
+        }
+        for number in 0..threads.max(1) {
+            let counters = Arc::new(ThreadCounters::default());
+            let own = listeners.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
+            let thread = Thread {
+                listeners: own,
+                runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
+                table: Arc::clone(&table),
+                settings: Arc::clone(&settings),
+                counters: Arc::clone(&counters),
+                held: Arc::clone(&held),
+                connections: Arc::clone(&connections),
+                shutdown: plane.shutdown.clone(),
+                abort: plane.abort.clone(),
+                end: End(end.clone()),
+            };
+            let name = format!("proxy-{number}");
+            plane.threads.push(thread::Builder::new().name(name).spawn(|| thread.run())?);
+            plane.counters.add_thread(counters);
+        }
+        Ok(plane)
+    }
+
+    /// Reads the sums over all threads, as long as somebody wants them.
+    pub fn counters(&self) -> CountersReader {
+        self.counters.clone()
+    }
+
+    /// Completes when a thread has ended although nobody asked: the process should end as well.
+    pub async fn failed(&mut self) {
+        self.ended.recv().await;
+    }
+
+    /// Ends without losing a request.
+    ///
+    /// No connection is accepted from now on: what waits in the kernel's queue stays for the next
+    /// process. Event streams end with a complete last chunk and tunnels with a close at once;
+    /// requests in flight are answered, with `Connection: close`; kept-alive connections close
+    /// shortly after. What is left after `limit` is broken off.
+    pub async fn shutdown(mut self, limit: Duration) {
+        self.shutdown.cancel();
+        let mut all_ended = async || while self.ended.recv().await.is_some() {};
+        if timeout(limit, all_ended()).await.is_err() {
+            self.abort.cancel();
+            all_ended().await;
+        }
+        for thread in std::mem::take(&mut self.threads) {
+            // A panic was reported by the panic hook, and is of no use here.
+            thread.join().ok();
+        }
+    }
+}
+
+impl Drop for DataPlane {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        self.abort.cancel();
+    }
+}
+
+/// Says that a thread has ended, also when it panics.
+struct End(mpsc::UnboundedSender<()>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        // Nobody listens once the plane was dropped.
+        self.0.send(()).ok();
+    }
+}
+
+/// What a thread takes along.
+struct Thread {
+    listeners: Vec<TcpListener>,
+    runtime: tokio::runtime::Runtime,
+    table: Arc<PublishedTable>,
+    settings: Arc<ArcSwap<ProxySettings>>,
+    counters: Arc<ThreadCounters>,
+    held: Arc<HeldCount>,
+    connections: Arc<ConnectionLimit>,
+    shutdown: CancellationToken,
+    abort: CancellationToken,
+    end: End,
+}
+
+impl Thread {
+    fn run(self) {
+        let _end = self.end;
+        let core = Rc::new(Core {
+            table: self.table,
+            settings: self.settings,
+            counters: self.counters,
+            held: self.held,
+            connections: self.connections,
+            pool: Pool::default(),
+            closing: Closing::default(),
+            open: OpenConnections::default(),
+        });
+        let local = LocalSet::new();
+        let life = async {
+            let mut accepting = Vec::new();
+            for listener in self.listeners {
+                match tokio::net::TcpListener::from_std(listener) {
+                    Ok(listener) => {
+                        let accept = listener::accept(Rc::clone(&core), listener);
+                        accepting.push(spawn_local(accept));
+                    }
+                    Err(error) => {
+                        tracing::error!("cannot watch a listening socket: {error}");
+                        return;
+                    }
+                }
+            }
+            let sweeping = spawn_local(sweep(Rc::clone(&core)));
+            self.shutdown.cancelled().await;
+            for task in accepting {
+                task.abort();
+            }
+            core.closing.begin();
+            tokio::select! {
+                () = core.open.none_left() => {}
+                () = self.abort.cancelled() => {}
+            }
+            sweeping.abort();
+        };
+        local.block_on(&self.runtime, life);
+        // Drops the connections that are left, while the runtime's timers and sockets still live.
+        let _entered = self.runtime.enter();
+        drop(local);
+    }
+}
+
+/// Lets go of connections to workers that are no longer wanted, and shows that the thread lives.
+async fn sweep(core: Rc<Core>) {
+    let mut publications = core.table.subscribe();
+    loop {
+        // Either of them is a reason to look.
+        let _ = timeout(Pool::SWEEP_INTERVAL, publications.changed()).await;
+        core.pool.sweep(&core.table.load());
+        core.counters.heartbeats.add(1);
+    }
+}

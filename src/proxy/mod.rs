@@ -1,0 +1,34 @@
+//! The data plane. It reads one published table and never waits for the control plane.
+//!
+//! One thread a core, each with a runtime, a connection pool and counters of its own; a connection
+//! stays on the thread that accepted it. The way of a request is `listener` → `connection` →
+//! `service` → `forward` or `static_files`.
+
+mod body;
+mod connection;
+mod core;
+mod counters;
+mod data_plane;
+mod error_page;
+mod exchange;
+mod forward;
+mod headers;
+mod hold;
+mod io;
+mod listener;
+mod path;
+mod pool;
+mod request_body;
+mod response_body;
+mod routing;
+mod service;
+pub mod static_files;
+pub mod table;
+pub mod target;
+mod timer;
+mod tunnel;
+mod vet;
+mod websocket;
+
+pub use counters::{Counters, CountersReader};
+pub use data_plane::{DataPlane, ProxySettings};

@@ -1,0 +1,205 @@
+//! One thread's idle connections to workers.
+
+use std::cell::RefCell;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::request_body::RequestBody;
+use super::table::RouteTable;
+use super::target::Target;
+
+/// The near end of a connection to a worker.
+pub(crate) type Upstream = SendRequest<RequestBody>;
+
+/// How long a connection is kept without use: less than the shortest default of a common server
+/// (Node closes after 5 s), so that we are the one who closes and a POST never meets a connection
+/// that is just being closed.
+const IDLE_LIMIT: Duration = Duration::from_secs(4);
+
+/// How many idle connections are kept per target and thread.
+const MAX_IDLE: usize = 512;
+
+/// The largest head of an answer; a worker that sends more is answered for with 502.
+const MAX_RESPONSE_HEAD: usize = 256 * 1024;
+
+/// Idle connections by target, the last used first, so that the rest may age and go.
+#[derive(Default)]
+pub(crate) struct Pool {
+    targets: RefCell<Vec<PooledTarget>>,
+}
+
+struct PooledTarget {
+    target: Arc<Target>,
+    idle: Vec<Idle>,
+}
+
+/// A connection, and since when it is idle.
+type Idle = (Upstream, Instant);
+
+/// Asked at every use as well: between two sweeps a connection may outlive the worker's limit.
+fn is_usable((upstream, since): &Idle) -> bool {
+    !upstream.is_closed() && since.elapsed() < IDLE_LIMIT
+}
+
+impl PooledTarget {
+    /// An address alone is not enough: a port is used again by later generations.
+    fn is(&self, target: &Target) -> bool {
+        self.target.addr == target.addr && self.target.generation == target.generation
+    }
+}
+
+impl Pool {
+    /// The most recently used connection to `target` that still seems alive.
+    pub(crate) fn checkout(&self, target: &Target) -> Option<Upstream> {
+        let mut targets = self.targets.borrow_mut();
+        let pooled = targets.iter_mut().find(|pooled| pooled.is(target))?;
+        while let Some(idle) = pooled.idle.pop() {
+            if is_usable(&idle) {
+                return Some(idle.0);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection whose answer was read to its end, if it can take a request at once: it
+    /// cannot while it is closing, or while the worker has not taken all of the last request.
+    pub(crate) fn put(&self, target: &Arc<Target>, upstream: Upstream) {
+        if !upstream.is_ready() || target.is_draining() {
+            return;
+        }
+        let mut targets = self.targets.borrow_mut();
+        let entry = (upstream, Instant::now());
+        match targets.iter_mut().find(|pooled| pooled.is(target)) {
+            Some(pooled) if pooled.idle.len() < MAX_IDLE => pooled.idle.push(entry),
+            Some(_) => {}
+            None => {
+                targets.push(PooledTarget { target: Arc::clone(target), idle: vec![entry] });
+            }
+        }
+    }
+
+    /// Drops all connections to `target`: one was found dead, so the rest are doubtful.
+    pub(crate) fn forget(&self, target: &Target) {
+        self.targets.borrow_mut().retain(|pooled| !pooled.is(target));
+    }
+
+    /// Drops what is too old, closed, draining, or in no route any more.
+    pub(crate) fn sweep(&self, table: &RouteTable) {
+        let served = |target: &Arc<Target>| {
+            let mut targets = table.routes().iter().flat_map(|route| route.targets.iter());
+            targets.any(|(served, _)| Arc::ptr_eq(served, target))
+        };
+        self.targets.borrow_mut().retain_mut(|pooled| {
+            if pooled.target.is_draining() || !served(&pooled.target) {
+                return false;
+            }
+            pooled.idle.retain(is_usable);
+            !pooled.idle.is_empty()
+        });
+    }
+
+    /// How often [`sweep`](Self::sweep) is to be called at least.
+    pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+}
+
+/// Opens a connection to a worker. A task of its own drives it for as long as it lasts.
+pub(crate) async fn connect(target: &Target) -> io::Result<Upstream> {
+    let stream = TcpStream::connect(target.addr).await?;
+    stream.set_nodelay(true)?;
+    let (upstream, connection) = http1::Builder::new()
+        .max_header_size(MAX_RESPONSE_HEAD)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    // Its errors reach whoever waits for an answer or a body.
+    tokio::task::spawn_local(async move { connection.with_upgrades().await.ok() });
+    Ok(upstream)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio::task::LocalSet;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::ids::Generation;
+    use crate::proxy::table::{Route, UpstreamTimeouts, WeightedTargets};
+
+    /// A target that listens, a table with it, and a pool with one connection to it.
+    async fn pooled() -> (TcpListener, Arc<Target>, RouteTable, Pool) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let target = Target::new("app".parse().unwrap(), Generation(1), addr);
+        let table = RouteTable::new([Route {
+            worker: "app".parse().unwrap(),
+            path: "/".parse().unwrap(),
+            strip_prefix: true,
+            timeouts: UpstreamTimeouts { response: IDLE_LIMIT, body_idle: IDLE_LIMIT },
+            targets: WeightedTargets::single(Arc::clone(&target)),
+            public: vec![],
+        }]);
+        let pool = Pool::default();
+        let mut upstream = connect(&target).await.unwrap();
+        upstream.ready().await.unwrap();
+        pool.put(&target, upstream);
+        (listener, target, table, pool)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keeps_a_connection_until_it_is_too_old() {
+        let test = async {
+            let (_listener, target, table, pool) = pooled().await;
+            advance(IDLE_LIMIT - Duration::from_millis(1)).await;
+            pool.sweep(&table);
+            let kept = pool.checkout(&target).expect("still young");
+            pool.put(&target, kept);
+            advance(IDLE_LIMIT).await;
+            pool.sweep(&table);
+            assert!(pool.checkout(&target).is_none());
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_grew_too_old_between_two_sweeps_is_not_used() {
+        let test = async {
+            let (_listener, target, table, pool) = pooled().await;
+            advance(IDLE_LIMIT - Duration::from_millis(1)).await;
+            pool.sweep(&table);
+            advance(Duration::from_millis(1)).await;
+            assert!(pool.checkout(&target).is_none());
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn keeps_nothing_of_a_target_that_is_out_of_use() {
+        let test = async {
+            let (_listener, target, table, pool) = pooled().await;
+            pool.sweep(&table);
+            let kept = pool.checkout(&target).expect("in the table");
+            pool.put(&target, kept);
+            pool.sweep(&RouteTable::default());
+            assert!(pool.checkout(&target).is_none(), "out of the table");
+
+            let (_listener, target, table, pool) = pooled().await;
+            target.start_draining();
+            let kept = pool.checkout(&target).expect("not swept yet");
+            pool.put(&target, kept);
+            assert!(pool.checkout(&target).is_none(), "not taken back");
+            pool.sweep(&table);
+
+            let (_listener, target, _, pool) = pooled().await;
+            let next = Target::new("app".parse().unwrap(), Generation(2), target.addr);
+            assert!(pool.checkout(&next).is_none(), "a later generation on the same port");
+        };
+        LocalSet::new().run_until(test).await;
+    }
+}

@@ -1,0 +1,118 @@
+//! The body of an answer: nothing, bytes, or part of a file.
+
+use std::fs::File;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use tokio::task::JoinHandle;
+
+use super::range::Span;
+use super::read::{self, Read};
+
+/// What [`serve`](super::serve) answers with.
+///
+/// Exactly as long as announced: it ends in an error, and the connection with it, when the file
+/// turns out to be shorter; a file that grew is cut where it used to end.
+#[derive(Debug, Default)]
+pub struct StaticBody(Content);
+
+#[derive(Debug, Default)]
+enum Content {
+    #[default]
+    Empty,
+    Full(Bytes),
+    File(FileSpan),
+}
+
+/// Part of a file that is still to be sent.
+#[derive(Debug)]
+struct FileSpan {
+    file: Arc<File>,
+    left: Span,
+    reading: Option<JoinHandle<io::Result<Bytes>>>,
+}
+
+impl StaticBody {
+    /// No bytes.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The given bytes.
+    pub(super) fn full(bytes: Bytes) -> Self {
+        Self(if bytes.is_empty() { Content::Empty } else { Content::Full(bytes) })
+    }
+
+    /// The part `span` of `file`, read as it is sent.
+    pub(super) fn file(file: Arc<File>, span: Span) -> Self {
+        Self(Content::File(FileSpan { file, left: span, reading: None }))
+    }
+}
+
+impl FileSpan {
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
+        let chunk = match self.reading.take() {
+            Some(task) => self.poll_task(task, cx),
+            None => match read::start(&self.file, self.left) {
+                Read::Ready(chunk) => Poll::Ready(chunk),
+                Read::Pending(task) => self.poll_task(task, cx),
+            },
+        };
+        let chunk = ready!(chunk)?;
+        self.left.start += chunk.len() as u64;
+        self.left.len -= chunk.len() as u64;
+        Poll::Ready(Ok(chunk))
+    }
+
+    fn poll_task(
+        &mut self,
+        mut task: JoinHandle<io::Result<Bytes>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<Bytes>> {
+        match Pin::new(&mut task).poll(cx) {
+            Poll::Ready(joined) => Poll::Ready(joined.map_err(io::Error::from).flatten()),
+            Poll::Pending => {
+                self.reading = Some(task);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Body for StaticBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let content = &mut self.get_mut().0;
+        let chunk = match content {
+            Content::Empty => return Poll::Ready(None),
+            Content::Full(bytes) => Ok(std::mem::take(bytes)),
+            Content::File(span) => ready!(span.poll_chunk(cx)),
+        };
+        let more = matches!(content, Content::File(span) if span.left.len > 0);
+        if chunk.is_err() || !more {
+            *content = Content::Empty;
+        }
+        Poll::Ready(Some(chunk.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0, Content::Empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(match &self.0 {
+            Content::Empty => 0,
+            Content::Full(bytes) => bytes.len() as u64,
+            Content::File(span) => span.left.len,
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! `Accept-Encoding` (RFC 9110 section 12.5.3), and the variants of a file that lie beside it.
+
+use http::{HeaderMap, header};
+
+/// How a precompressed variant is coded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coding {
+    /// RFC 7932.
+    Brotli,
+    /// RFC 8878.
+    Zstd,
+    /// RFC 1952.
+    Gzip,
+}
+
+impl Coding {
+    /// All of them, the one that is smallest for text first.
+    pub(super) const ALL: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
+
+    /// The name in `Content-Encoding`.
+    pub(super) fn token(self) -> &'static str {
+        match self {
+            Self::Brotli => "br",
+            Self::Zstd => "zstd",
+            Self::Gzip => "gzip",
+        }
+    }
+
+    /// What the variant's name has after the original's.
+    pub(super) fn suffix(self) -> &'static str {
+        match self {
+            Self::Brotli => ".br",
+            Self::Zstd => ".zst",
+            Self::Gzip => ".gz",
+        }
+    }
+}
+
+/// A quality in thousandths, so that they compare exactly.
+type Quality = u16;
+
+/// What a client takes.
+#[derive(Debug, Default)]
+pub(super) struct AcceptEncoding {
+    listed: Vec<(String, Quality)>,
+}
+
+impl AcceptEncoding {
+    /// Reads every `Accept-Encoding` of a request; elements that do not parse are passed over.
+    pub(super) fn from_headers(headers: &HeaderMap) -> Self {
+        let fields = headers.get_all(header::ACCEPT_ENCODING).iter();
+        let elements = fields.filter_map(|field| field.to_str().ok()).flat_map(|f| f.split(','));
+        Self { listed: elements.filter_map(element).collect() }
+    }
+
+    /// The best of the `available` codings, given in our order of preference; `None` stands for
+    /// the file as it is.
+    ///
+    /// That is also what a client gets that rules everything out: section 12.4.1 lets a server
+    /// disregard the field, and an answer serves it better than a 406.
+    pub(super) fn choose(&self, available: impl IntoIterator<Item = Coding>) -> Option<Coding> {
+        let any = self.quality("*");
+        let identity = self.quality("identity").or(any).unwrap_or(0);
+        let mut best: Option<(Coding, Quality)> = None;
+        for coding in available {
+            let quality = self.quality(coding.token()).or(any).unwrap_or(0);
+            if quality > best.map_or(0, |(_, most)| most) {
+                best = Some((coding, quality));
+            }
+        }
+        best.filter(|(_, quality)| *quality >= identity).map(|(coding, _)| coding)
+    }
+
+    fn quality(&self, token: &str) -> Option<Quality> {
+        self.listed.iter().find(|(listed, _)| listed == token).map(|(_, quality)| *quality)
+    }
+}
+
+/// `gzip` or `gzip;q=0.5`.
+fn element(text: &str) -> Option<(String, Quality)> {
+    let mut parts = text.split(';').map(str::trim);
+    let token = parts.next().filter(|token| !token.is_empty())?.to_ascii_lowercase();
+    let quality = match parts.next() {
+        None => 1000,
+        Some(weight) => quality(weight.strip_prefix(['q', 'Q'])?.trim_start().strip_prefix('=')?)?,
+    };
+    // Section 8.4.1.3: recipients treat x-gzip as gzip.
+    Some((if token == "x-gzip" { "gzip".to_owned() } else { token }, quality))
+}
+
+/// `0`, `1`, or with up to three decimals, at most 1 (section 12.4.2).
+fn quality(text: &str) -> Option<Quality> {
+    let (whole, decimals) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    if decimals.len() > 3 || !decimals.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let thousandths: Quality = format!("{decimals:0<3}").parse().ok()?;
+    match whole {
+        "0" => Some(thousandths),
+        "1" if thousandths == 0 => Some(1000),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const BR: Option<Coding> = Some(Coding::Brotli);
+    const ZSTD: Option<Coding> = Some(Coding::Zstd);
+    const GZIP: Option<Coding> = Some(Coding::Gzip);
+
+    #[rstest]
+    #[case("gzip, deflate, br, zstd", BR)]
+    #[case("gzip, zstd", ZSTD)]
+    #[case("gzip", GZIP)]
+    #[case("GZIP", GZIP)]
+    #[case("x-gzip", GZIP)]
+    #[case("*", BR)]
+    #[case("br;q=0.5, gzip;q=0.9", GZIP)]
+    #[case("br;q=0.999,gzip;q=1.0", GZIP)]
+    #[case("br;q=0, *;q=0.1", ZSTD)]
+    #[case("br ; q=0.5 , gzip ; q = 0.4", BR)]
+    #[case("identity, gzip;q=0.5", None)]
+    #[case("identity;q=0.5, gzip;q=0.5", GZIP)]
+    #[case("identity;q=0, gzip;q=0.001", GZIP)]
+    #[case("gzip;q=0.5, *;q=0", GZIP)]
+    #[case("gzip;q=0", None)]
+    #[case("*;q=0", None)]
+    #[case("identity;q=0", None)]
+    #[case("", None)]
+    #[case("deflate", None)]
+    #[case("gzip;q=2", None)]
+    #[case("gzip;q=1.001", None)]
+    #[case("gzip;q=0.1234", None)]
+    #[case("gzip;level=9", None)]
+    #[case(";q=1,,gzip", GZIP)]
+    fn choices_where_all_are_there(#[case] field: &str, #[case] chosen: Option<Coding>) {
+        let headers = HeaderMap::from_iter([(header::ACCEPT_ENCODING, field.parse().unwrap())]);
+        assert_eq!(AcceptEncoding::from_headers(&headers).choose(Coding::ALL), chosen);
+    }
+
+    #[test]
+    fn only_what_is_there_is_chosen() {
+        let headers =
+            HeaderMap::from_iter([(header::ACCEPT_ENCODING, "br, gzip".parse().unwrap())]);
+        let accept = AcceptEncoding::from_headers(&headers);
+        assert_eq!(accept.choose([Coding::Gzip]), GZIP);
+        assert_eq!(accept.choose([]), None);
+        assert_eq!(AcceptEncoding::default().choose(Coding::ALL), None);
+    }
+}

@@ -1,0 +1,210 @@
+//! One generation as the data plane sees it: an address, and a count of the requests it owes.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::ids::{Generation, WorkerName};
+
+/// Set in [`Target::state`] once no new request may be claimed; the other bits count claims.
+const DRAINING: u64 = 1 << 63;
+
+/// An upstream that requests are sent to.
+#[derive(Debug)]
+pub struct Target {
+    /// Whose generation it is.
+    pub worker: WorkerName,
+    /// Which one.
+    pub generation: Generation,
+    /// Where it listens.
+    pub addr: SocketAddr,
+    /// Claims in flight, and the draining bit.
+    state: AtomicU64,
+    /// Told when the last claim of a draining target is dropped.
+    drained: Notify,
+    /// Ends event streams and tunnels once the drain limit has passed.
+    cut: CancellationToken,
+}
+
+impl Target {
+    /// A target that takes requests.
+    pub fn new(worker: WorkerName, generation: Generation, addr: SocketAddr) -> Arc<Self> {
+        Arc::new(Self {
+            worker,
+            generation,
+            addr,
+            state: AtomicU64::new(0),
+            drained: Notify::new(),
+            cut: CancellationToken::new(),
+        })
+    }
+
+    /// Takes a request on, or refuses because the target drains.
+    ///
+    /// Invariant (claim or retry): counting and the look at the draining bit are one atomic step,
+    /// so a request is either counted before the drain began, and waited for, or refused, and then
+    /// its caller loads the table again. None is ever sent to a generation told to stop.
+    pub fn claim(self: &Arc<Self>) -> Option<Claim> {
+        let before = self.state.fetch_add(1, Ordering::AcqRel);
+        if before & DRAINING != 0 {
+            self.release();
+            return None;
+        }
+        Some(Claim { target: Arc::clone(self) })
+    }
+
+    /// How many requests are in flight.
+    pub fn in_flight(&self) -> u64 {
+        self.state.load(Ordering::Acquire) & !DRAINING
+    }
+
+    /// Refuses every later claim.
+    ///
+    /// Invariant (publish, then drain): call it only after a table without this target was
+    /// published, else a request could load the same table for ever.
+    pub fn start_draining(&self) {
+        self.state.fetch_or(DRAINING, Ordering::AcqRel);
+        self.drained.notify_waiters();
+    }
+
+    /// Whether claims are refused.
+    pub fn is_draining(&self) -> bool {
+        self.state.load(Ordering::Acquire) & DRAINING != 0
+    }
+
+    /// Completes when the target drains and nothing is in flight.
+    pub async fn drained(&self) {
+        loop {
+            let notified = self.drained.notified();
+            if self.state.load(Ordering::Acquire) == DRAINING {
+                return;
+            }
+            notified.await;
+        }
+    }
+
+    /// Ends what would otherwise never end: event streams with a complete last chunk, tunnels
+    /// with a close frame.
+    pub fn cut_streams(&self) {
+        self.cut.cancel();
+    }
+
+    /// Cancelled once streams are to end.
+    pub fn cut(&self) -> &CancellationToken {
+        &self.cut
+    }
+
+    fn release(&self) {
+        let before = self.state.fetch_sub(1, Ordering::AcqRel);
+        if before == DRAINING | 1 {
+            self.drained.notify_waiters();
+        }
+    }
+}
+
+/// One request in flight at a target. Dropped when the last byte of the answer's body, or of the
+/// tunnel, is through.
+#[derive(Debug)]
+pub struct Claim {
+    target: Arc<Target>,
+}
+
+impl Claim {
+    /// What was claimed.
+    pub fn target(&self) -> &Arc<Target> {
+        &self.target
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.target.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use futures_util::FutureExt;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn target() -> Arc<Target> {
+        Target::new("app".parse().unwrap(), Generation(1), ([127, 0, 0, 1], 9000).into())
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Step {
+        Claim,
+        Release,
+        Drain,
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let step =
+            prop_oneof![5 => Just(Step::Claim), 5 => Just(Step::Release), 1 => Just(Step::Drain)];
+        proptest::collection::vec(step, 0..60)
+    }
+
+    proptest! {
+        #[test]
+        fn claims_are_counted_and_refused_once_it_drains(steps in steps()) {
+            let target = target();
+            let mut drained = Box::pin(target.drained());
+            let mut claims = Vec::new();
+            let mut draining = false;
+            for step in steps {
+                match step {
+                    Step::Claim => {
+                        let claim = target.claim();
+                        prop_assert_eq!(claim.is_none(), draining);
+                        claims.extend(claim);
+                    }
+                    Step::Release => drop(claims.pop()),
+                    Step::Drain => {
+                        target.start_draining();
+                        draining = true;
+                    }
+                }
+                prop_assert_eq!(target.in_flight(), claims.len() as u64);
+                prop_assert_eq!(target.is_draining(), draining);
+                let done = draining && claims.is_empty();
+                prop_assert_eq!((&mut drained).now_or_never().is_some(), done);
+                if done {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Threads claim while one drains: whoever holds a claim sees a target that still lives.
+    #[test]
+    fn nobody_holds_a_claim_once_it_has_drained() {
+        for _ in 0..200 {
+            let (target, stopped) = (target(), AtomicBool::new(false));
+            std::thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        while let Some(claim) = target.claim() {
+                            assert!(!stopped.load(Ordering::SeqCst), "claimed after the drain");
+                            std::thread::yield_now();
+                            assert!(!stopped.load(Ordering::SeqCst), "drained under a claim");
+                            drop(claim);
+                        }
+                    });
+                }
+                std::thread::yield_now();
+                target.start_draining();
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(target.drained());
+                stopped.store(true, Ordering::SeqCst);
+            });
+            assert_eq!(target.in_flight(), 0);
+        }
+    }
+}

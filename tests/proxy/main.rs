@@ -1,0 +1,14 @@
+//! The data plane over real sockets: a client that writes bytes, workers that are scripts.
+
+mod bed;
+mod error_pages;
+mod forwarding;
+mod framing;
+mod hold;
+mod limits;
+mod retry;
+mod shutdown;
+mod static_files;
+mod streams;
+mod swap;
+mod websocket;

@@ -1,0 +1,123 @@
+//! The end of the process: nothing that was begun is lost.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::net::TcpStream;
+use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
+
+use crate::bed::{Bed, Peer, soon};
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// Begins the shutdown, and returns when connections know.
+fn shut_down(bed: &mut Bed, limit: Duration) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(bed.plane.take().unwrap().shutdown(limit))
+}
+
+#[tokio::test]
+async fn requests_in_flight_are_answered_and_the_connection_closed() {
+    let (mut bed, worker) = Bed::and_worker().await;
+    let mut client = bed.client().await;
+    client.get("/").await;
+    let (_, mut upstream) = worker.request().await;
+    let mut streaming = bed.client().await;
+    streaming.get("/long").await;
+    let (_, mut long) = worker.request().await;
+    long.send("HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nhalf").await;
+    streaming.head().await;
+    let mut idle = bed.client().await;
+    idle.get("/idle").await;
+    worker.request().await.1.ok("").await;
+    idle.message().await;
+
+    let down = shut_down(&mut bed, LONG);
+    // Proof that it has begun, without a sleep: the idle connection is closed.
+    assert_eq!(idle.rest().await, b"");
+    upstream.ok("done").await;
+    let answer = client.message().await;
+    assert_eq!((answer.text(), answer.header("connection").as_deref()), ("done", Some("close")));
+    assert_eq!(client.rest().await, b"");
+    long.send("half").await;
+    assert_eq!(streaming.exactly(8).await, b"halfhalf");
+    soon("the end", down).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_kept_connection_may_begin_one_last_request() {
+    let (mut bed, worker) = Bed::and_worker().await;
+    let mut client = bed.client().await;
+    client.get("/").await;
+    let (_, mut upstream) = worker.request().await;
+    upstream.ok("").await;
+    client.message().await;
+    // An event stream tells when the shutdown has begun.
+    let mut events = bed.client().await;
+    events.get("/").await;
+    upstream.message().await;
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").await;
+    events.head().await;
+    let down = shut_down(&mut bed, LONG);
+    assert_eq!(events.exactly(5).await, b"0\r\n\r\n");
+    client.get("/last").await;
+    worker.request().await.1.ok("last").await;
+    let answer = client.message().await;
+    assert_eq!((answer.text(), answer.header("connection").as_deref()), ("last", Some("close")));
+    soon("the end", down).await.unwrap();
+}
+
+#[tokio::test]
+async fn websockets_are_closed_with_1001_at_once() {
+    let (mut bed, worker) = Bed::and_worker().await;
+    let client = client_async("ws://a/", TcpStream::connect(bed.addr).await.unwrap());
+    let server = async { accept_async(worker.accept().await.stream).await };
+    let (client, server) = soon("the handshake", async { tokio::join!(client, server) }).await;
+    let (client, server) = (client.unwrap().0, server.unwrap());
+    bed.until("the tunnel", |c| c.open_tunnels == 1).await;
+    let down = shut_down(&mut bed, LONG);
+    let to_the_end = async |mut socket: WebSocketStream<TcpStream>| {
+        assert!(socket.next().await.unwrap().unwrap().is_close());
+        while let Some(Ok(_)) = socket.next().await {}
+    };
+    soon("both ends", async { tokio::join!(to_the_end(client), to_the_end(server)) }).await;
+    soon("the end", down).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_left_after_the_limit_is_broken_off() {
+    let (mut bed, worker) = Bed::and_worker().await;
+    let mut client = bed.client().await;
+    client.get("/").await;
+    let (_, mut upstream) = worker.request().await;
+    soon("the end", shut_down(&mut bed, Duration::from_millis(50))).await.unwrap();
+    assert_eq!(client.rest().await, b"");
+    assert_eq!(upstream.rest().await, b"");
+    worker.unclaimed().await;
+}
+
+/// The kernel's queue belongs to the socket, which outlives the process in systemd's hands.
+#[tokio::test]
+async fn connections_that_were_not_accepted_wait_for_the_successor() {
+    use std::sync::Arc;
+
+    use arc_swap::ArcSwap;
+    use tqserver::proxy::DataPlane;
+    use tqserver::proxy::table::{PublishedTable, RouteTable};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let settings = Arc::new(ArcSwap::from_pointee(crate::bed::settings()));
+    let start = || {
+        let table = PublishedTable::new();
+        table.publish(RouteTable::new([]));
+        let listeners = vec![listener.try_clone().unwrap()];
+        DataPlane::start(listeners, 2, table, Arc::clone(&settings)).unwrap()
+    };
+    let plane = start();
+    soon("the end", plane.shutdown(LONG)).await;
+    let mut waiting = Peer::new(TcpStream::connect(addr).await.unwrap());
+    waiting.get("/").await;
+    let successor = start();
+    assert_eq!(soon("the answer", waiting.message()).await.status(), 404);
+    soon("the end", successor.shutdown(LONG)).await;
+}

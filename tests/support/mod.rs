@@ -1,0 +1,8 @@
+//! What integration tests share: a systemd of their own, ports of their own, and a bounded wait.
+
+// Every test binary compiles this module for itself and uses only some of it.
+#![allow(dead_code, unreachable_pub)]
+
+pub mod bed;
+pub mod ports;
+pub mod wait;

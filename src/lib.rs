@@ -4,5 +4,6 @@
 
 pub mod config;
 pub mod ids;
+pub mod launcher;
 pub mod proxy;
 pub mod store;

@@ -1,0 +1,127 @@
+//! The launcher that asks systemd itself: the user's own manager in development, and whichever
+//! manager one may command.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::policy::UnitSpec;
+pub use super::session::Bus;
+use super::session::Session;
+use super::watch::Watch;
+use super::{
+    LaunchError, Launcher, LauncherConfig, LiveUnit, Output, StartRequest, UnitEvent, facts, policy,
+};
+use crate::ids::UnitName;
+use crate::store::digest::DigestCache;
+
+/// How many events may wait for the rollout before the watch holds them back itself.
+const EVENTS: usize = 256;
+
+/// How often output files are bounded.
+const BOUND_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Starts workers over D-Bus, under the policy of this process.
+pub struct BusLauncher {
+    config: Arc<ArcSwap<LauncherConfig>>,
+    current: Arc<ArcSwapOption<Session>>,
+    digests: Arc<Mutex<DigestCache>>,
+    events: Mutex<Option<mpsc::Receiver<UnitEvent>>>,
+    _tasks: JoinSet<()>,
+}
+
+impl BusLauncher {
+    /// Connects and subscribes. From then on a lost connection is replaced by itself; calls
+    /// answer [`LaunchError::Disconnected`] meanwhile.
+    ///
+    /// # Errors
+    /// [`LaunchError::Disconnected`] when there is no bus, or no systemd on it.
+    pub async fn connect(bus: Bus, config: LauncherConfig) -> Result<Self, LaunchError> {
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let current = Arc::new(ArcSwapOption::empty());
+        let (sender, events) = mpsc::channel(EVENTS);
+        let mut watch = Watch::new(bus, Arc::clone(&config), Arc::clone(&current), sender);
+        let signals = watch.connect().await.map_err(disconnected)?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(watch.run(signals));
+        tasks.spawn(bound_output(Arc::clone(&config)));
+        let (digests, events) = (Arc::default(), Mutex::new(Some(events)));
+        Ok(Self { config, current, digests, events, _tasks: tasks })
+    }
+
+    /// Goes by another configuration from the next start on. Live units stay as they are.
+    pub fn update(&self, config: LauncherConfig) {
+        self.config.store(Arc::new(config));
+    }
+
+    fn session(&self) -> Result<Arc<Session>, LaunchError> {
+        let none = || LaunchError::Disconnected("the bus is away; connecting again".to_owned());
+        self.current.load_full().ok_or_else(none)
+    }
+
+    /// Reads deployment or source tree, away from the runtime's threads: it may hash a binary.
+    async fn spec(&self, request: &StartRequest) -> Result<UnitSpec, LaunchError> {
+        let (config, digests) = (self.config.load_full(), Arc::clone(&self.digests));
+        let request = request.clone();
+        let worker = request.worker.clone();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut digests = digests.lock().unwrap_or_else(PoisonError::into_inner);
+            let facts = facts::read(&config, &request.worker, &request.source, &mut digests)?;
+            policy::unit_spec(&config, &request, &facts)
+        });
+        read.await.map_err(|error| LaunchError::Refused { worker, reason: error.to_string() })?
+    }
+
+    async fn prepare_output(&self, unit: &UnitName) -> Result<(), LaunchError> {
+        let Output::Files(dir) = self.config.load().output.clone() else { return Ok(()) };
+        let live: Vec<_> = self.list().await?.into_iter().map(|live| live.unit).collect();
+        let starting = unit.clone();
+        let prepared = tokio::task::spawn_blocking(move || dir.prepare(&starting, &live)).await;
+        prepared.map_err(io::Error::from).flatten().map_err(|error| LaunchError::Refused {
+            worker: unit.worker.clone(),
+            reason: format!("no file for its output: {error}"),
+        })
+    }
+}
+
+impl Launcher for BusLauncher {
+    async fn start(&self, request: &StartRequest) -> Result<(), LaunchError> {
+        let spec = self.spec(request).await?;
+        self.prepare_output(&spec.unit).await?;
+        self.session()?.start(&spec).await
+    }
+
+    async fn stop(&self, unit: &UnitName) -> Result<(), LaunchError> {
+        self.session()?.stop(unit).await
+    }
+
+    async fn list(&self) -> Result<Vec<LiveUnit>, LaunchError> {
+        self.session()?.list(&self.config.load_full()).await.map_err(disconnected)
+    }
+
+    fn events(&self) -> mpsc::Receiver<UnitEvent> {
+        let taken = self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Taken already: a stream that has ended says so at the first look.
+        taken.unwrap_or_else(|| mpsc::channel(1).1)
+    }
+}
+
+fn disconnected(error: zbus::Error) -> LaunchError {
+    LaunchError::Disconnected(error.to_string())
+}
+
+/// Keeps output files small, for as long as output goes to files.
+async fn bound_output(config: Arc<ArcSwap<LauncherConfig>>) {
+    let mut tick = tokio::time::interval(BOUND_INTERVAL);
+    loop {
+        tick.tick().await;
+        let Output::Files(dir) = config.load().output.clone() else { continue };
+        if let Ok(Err(error)) = tokio::task::spawn_blocking(move || dir.bound()).await {
+            tracing::debug!(%error, "output files not bounded");
+        }
+    }
+}

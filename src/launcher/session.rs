@@ -1,0 +1,222 @@
+//! One connection to the manager: calls, and the listing of worker units.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use zbus::fdo::DBusProxy;
+use zbus::{Connection, MessageStream, connection};
+
+use super::policy::{TREE_COMMIT, UnitSpec};
+use super::signals::match_rules;
+use super::systemd1::{ManagerProxy, ServiceProxy, UnitEntry, uncached};
+use super::{LaunchError, LauncherConfig, LiveUnit, Source, UnitState, unit};
+use crate::ids::{Generation, UnitName};
+
+/// How long systemd may take to answer. It answers in milliseconds, but for a daemon-reload of a
+/// large system.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How many messages may wait while a listing is made. The connection stands still beyond that,
+/// until a call times out and a new one is made.
+const QUEUE: NonZeroUsize = NonZeroUsize::new(4096).expect("not zero");
+
+/// Which systemd is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bus {
+    /// The user's own manager, over the session bus.
+    Session,
+    /// PID 1, over the system bus.
+    System,
+}
+
+/// A connection, for calls.
+#[derive(Debug)]
+pub(super) struct Session {
+    connection: Connection,
+    bus: Bus,
+}
+
+/// What comes in over a connection.
+#[derive(Debug)]
+pub(super) struct Signals {
+    /// All messages, in the order in which they were sent.
+    pub(super) stream: MessageStream,
+    /// The manager's unique name.
+    pub(super) owner: Option<String>,
+}
+
+impl Session {
+    /// Connects, and asks for all signals before anything can happen.
+    pub(super) async fn open(bus: Bus) -> zbus::Result<(Self, Signals)> {
+        let builder = match bus {
+            Bus::Session => connection::Builder::session(),
+            Bus::System => connection::Builder::system(),
+        };
+        let connection = builder.method_timeout(CALL_TIMEOUT).build().await?;
+        let mut stream = MessageStream::from(&connection);
+        stream.set_max_queued(QUEUE);
+        let dbus = DBusProxy::new(&connection).await?;
+        for rule in match_rules()? {
+            dbus.add_match_rule(rule).await?;
+        }
+        let owner = dbus.get_name_owner("org.freedesktop.systemd1".try_into()?).await?;
+        let session = Self { connection, bus };
+        session.subscribe().await?;
+        Ok((session, Signals { stream, owner: Some(owner.to_string()) }))
+    }
+
+    async fn manager(&self) -> zbus::Result<ManagerProxy<'static>> {
+        uncached(&self.connection, "/org/freedesktop/systemd1").await
+    }
+
+    /// Asks the manager to send signals, also when it knows that we want them.
+    pub(super) async fn subscribe(&self) -> zbus::Result<()> {
+        match self.manager().await?.subscribe().await {
+            Err(error) if is(&error, "AlreadySubscribed") => Ok(()),
+            answer => answer,
+        }
+    }
+
+    /// Creates and starts a unit; returns when the job is queued.
+    pub(super) async fn start(&self, spec: &UnitSpec) -> Result<(), LaunchError> {
+        match self.try_start(spec).await {
+            Err(error) => Err(self.judge(&spec.unit, error).await),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    async fn try_start(&self, spec: &UnitSpec) -> zbus::Result<()> {
+        let manager = self.manager().await?;
+        let inherited = manager.environment().await?;
+        let properties = unit::properties(spec, &inherited, self.bus == Bus::System);
+        let name = spec.unit.to_string();
+        match manager.start_transient_unit(&name, "fail", &properties, &[]).await {
+            // What failed is unloaded at once, unless somebody still looks at it.
+            Err(error) if is(&error, "UnitExists") => {
+                manager.reset_failed_unit(&name).await?;
+                manager.start_transient_unit(&name, "fail", &properties, &[]).await.map(drop)
+            }
+            answer => answer.map(drop),
+        }
+    }
+
+    /// Stops a unit; returns when the job is queued, or there is no such unit.
+    pub(super) async fn stop(&self, unit: &UnitName) -> Result<(), LaunchError> {
+        let stop = async { self.manager().await?.stop_unit(&unit.to_string(), "replace").await };
+        match stop.await {
+            Err(error) if !is(&error, "NoSuchUnit") => Err(self.judge(unit, error).await),
+            _ => Ok(()),
+        }
+    }
+
+    /// The worker units there are that run from `config`'s folders.
+    pub(super) async fn list(&self, config: &LauncherConfig) -> zbus::Result<Vec<LiveUnit>> {
+        let manager = self.manager().await?;
+        let entries = manager.list_units_by_patterns(&[], &[UnitName::GLOB]).await?;
+        let mut units = Vec::new();
+        for entry in entries {
+            let Some(state) = entry.state() else { continue };
+            let (environment, main_pid) = match self.read(&entry).await {
+                // It has gone since: looking at a dead unit shows an empty one.
+                Ok((environment, 0)) if environment.is_empty() => continue,
+                Err(error) if is_gone(&error) => continue,
+                read => read?,
+            };
+            let environment = Environment::new(&environment);
+            let parsed = entry.name.parse().ok();
+            match parsed.and_then(|unit| environment.unit(unit, main_pid, state)) {
+                Some((unit, base)) if config.owns(&unit, base) => units.push(unit),
+                // Another server's, on the same manager.
+                Some((unit, base)) => tracing::debug!(unit = %unit.unit, base, "not ours"),
+                None => tracing::warn!(
+                    unit = entry.name,
+                    "has a worker's name, but not its environment; left alone"
+                ),
+            }
+        }
+        Ok(units)
+    }
+
+    async fn read(&self, entry: &UnitEntry) -> zbus::Result<(Vec<String>, u32)> {
+        let service: ServiceProxy<'_> = uncached(&self.connection, entry.path.as_str()).await?;
+        Ok((service.environment().await?, service.main_pid().await?))
+    }
+
+    /// What an error of a call means. One that leaves open whether the call was heard ends the
+    /// connection: the listing after the next one tells.
+    async fn judge(&self, unit: &UnitName, error: zbus::Error) -> LaunchError {
+        match error {
+            zbus::Error::MethodError(name, text, _) => LaunchError::Systemd {
+                unit: unit.clone(),
+                reason: text.unwrap_or_else(|| name.to_string()),
+            },
+            zbus::Error::FDO(error) => {
+                LaunchError::Systemd { unit: unit.clone(), reason: error.to_string() }
+            }
+            error => {
+                let reason = error.to_string();
+                if let Err(error) = self.connection.clone().close().await {
+                    tracing::debug!(%error, "the connection was closed already");
+                }
+                LaunchError::Disconnected(reason)
+            }
+        }
+    }
+}
+
+/// Whether systemd answered with this error of its own.
+fn is(error: &zbus::Error, name: &str) -> bool {
+    matches!(error, zbus::Error::MethodError(found, ..)
+        if found.as_str().strip_prefix("org.freedesktop.systemd1.") == Some(name))
+}
+
+/// Whether an object is not there any more. Any other error leaves a listing unfinished: a manager
+/// that re-executes itself in the middle of it must not make its units look gone.
+fn is_gone(error: &zbus::Error) -> bool {
+    match error {
+        zbus::Error::MethodError(..) => is(error, "NoSuchUnit") || is_unknown_object(error),
+        zbus::Error::FDO(error) => matches!(
+            **error,
+            zbus::fdo::Error::UnknownObject(_)
+                | zbus::fdo::Error::UnknownInterface(_)
+                | zbus::fdo::Error::UnknownProperty(_)
+        ),
+        _ => false,
+    }
+}
+
+fn is_unknown_object(error: &zbus::Error) -> bool {
+    matches!(error, zbus::Error::MethodError(found, ..)
+        if found.as_str() == "org.freedesktop.DBus.Error.UnknownObject")
+}
+
+/// A unit's environment, which says what it was started as.
+struct Environment<'e>(HashMap<&'e str, &'e str>);
+
+impl<'e> Environment<'e> {
+    fn new(assignments: &'e [String]) -> Self {
+        Self(assignments.iter().filter_map(|assignment| assignment.split_once('=')).collect())
+    }
+
+    fn get(&self, name: &str) -> Option<&'e str> {
+        self.0.get(name).copied()
+    }
+
+    /// The unit, and the folder it runs in.
+    fn unit(&self, unit: UnitName, main_pid: u32, state: UnitState) -> Option<(LiveUnit, &'e str)> {
+        let source = match self.get("TQ_COMMIT")? {
+            TREE_COMMIT => Source::Tree,
+            commit => Source::Deployment(commit.parse().ok()?),
+        };
+        let unit = LiveUnit {
+            unit,
+            source,
+            generation: Generation(self.get("TQ_GENERATION")?.parse().ok()?),
+            fingerprint: self.get("TQ_FINGERPRINT")?.parse().ok()?,
+            main_pid: Some(main_pid).filter(|&pid| pid != 0),
+            state,
+        };
+        Some((unit, self.get("TQ_WORKER_BASE")?))
+    }
+}

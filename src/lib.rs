@@ -6,4 +6,5 @@ pub mod config;
 pub mod ids;
 pub mod launcher;
 pub mod proxy;
+pub mod sd;
 pub mod store;

@@ -6,5 +6,7 @@ pub mod config;
 pub mod ids;
 pub mod launcher;
 pub mod proxy;
+pub mod rollout;
 pub mod sd;
 pub mod store;
+pub mod watch;

@@ -1,0 +1,74 @@
+//! What became of rollouts, for who waits for them and for a daemon after this one.
+
+use jiff::Timestamp;
+
+use super::super::event::{Outcome, RolloutId, Verdict};
+use super::super::report::{Report, failures_line};
+use super::{Actor, Done};
+use crate::launcher::Launcher;
+
+impl<L: Launcher> Actor<L> {
+    /// A rollout has ended: remembers how, and tells who waited.
+    pub(super) fn conclude(&mut self, id: RolloutId, verdict: Verdict) {
+        let waiters = self.waiting.remove(&id).unwrap_or_default();
+        self.remember(&verdict);
+        let report = Report::of(&verdict);
+        match &report.reason {
+            None => tracing::info!("{report}"),
+            Some(_) => tracing::error!("{report}"),
+        }
+        let Outcome::Failed(failures) = verdict.outcome else {
+            waiters.answer(&report);
+            return;
+        };
+        let last_lines = self.last_lines.clone();
+        self.beside.spawn(async move {
+            let details = last_lines.of_failures(&failures).await;
+            Done::Reported(waiters, Report { details, ..report })
+        });
+    }
+
+    fn remember(&mut self, verdict: &Verdict) {
+        let wanted = self.desired.clone();
+        let Some(deployment) = wanted.filter(|d| verdict.commit.as_ref() == Some(&d.commit)) else {
+            return;
+        };
+        let published = self.controller.current().and_then(|current| current.commit.as_ref());
+        match &verdict.outcome {
+            Outcome::Switched => self.state.served(deployment, Timestamp::now()),
+            Outcome::Unchanged => self.state.failed = None,
+            // It has served before, and what is left of it serves: its workers are tried again.
+            Outcome::Failed(_) if published == Some(&deployment.commit) => {}
+            Outcome::Failed(failures) => {
+                let reason = failures_line(failures);
+                self.state.did_not_serve(deployment, reason, Timestamp::now());
+                if self.controller.current().is_none() {
+                    self.stay_with_the_good();
+                }
+            }
+            Outcome::Interrupted => {}
+        }
+    }
+
+    /// Writes the state when it changed, one write after the other. A directory that cannot be
+    /// written costs us the memory, not the service.
+    pub(super) fn save(&mut self) {
+        self.state.generations.clone_from(self.controller.numbers());
+        if self.saving || self.state == self.saved {
+            return;
+        }
+        self.saving = true;
+        self.saved = self.state.clone();
+        let (file, state) = (self.state_file.clone(), self.state.clone());
+        self.beside.spawn_blocking(move || Done::Saved(file.save(&state)));
+    }
+
+    /// The write that nothing follows.
+    pub(super) fn save_last(&mut self) {
+        if self.state != self.saved
+            && let Err(error) = self.state_file.save(&self.state)
+        {
+            tracing::warn!("state not saved: {error}");
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Performs what the controller decides, and tells it what came of it.
+//!
+//! One task owns the controller, the state file and the targets. Everything slow — loading and
+//! verifying, systemd, probes, the journal — runs beside it and reports back, so that the actor
+//! never waits and the data plane never waits for the actor.
+
+mod handle;
+mod memory;
+mod perform;
+mod reload;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::controller::Controller;
+use super::desired::Desired;
+use super::event::{Event, RolloutId};
+use super::last_lines::LastLines;
+use super::launch_queue::{LaunchOutcome, LaunchQueue};
+use super::load::{LoadError, Loader, Wanted};
+use super::ports::{PortPool, can_bind};
+use super::report::Report;
+use super::state::{DeploymentRef, State, StateFile};
+use super::status::Snapshot;
+use crate::config::settings::{RolloutSettings, Settings};
+use crate::ids::UnitName;
+use crate::launcher::{Launcher, UnitEvent};
+use crate::proxy::table::PublishedTable;
+use crate::proxy::target::Target;
+use handle::Waiters;
+pub use handle::{Command, RolloutHandle};
+use reload::Asked;
+
+/// How many warnings are kept for `tqctl status`.
+const WARNINGS: usize = 20;
+
+/// What came back from beside the actor.
+enum Done {
+    Loaded(Loader, Box<Result<Wanted, LoadError>>),
+    LoadedLastGood(Loader, Result<Arc<Desired>, LoadError>),
+    Probed(UnitName, Result<(), String>),
+    Drained(UnitName),
+    Reported(Waiters, Report),
+    Saved(io::Result<()>),
+}
+
+/// What the actor is made with.
+pub struct Parts<L> {
+    /// Starts and stops units.
+    pub launcher: Arc<L>,
+    /// Where routes are published.
+    pub table: Arc<PublishedTable>,
+    /// Reads configuration, manifest and deployments.
+    pub loader: Loader,
+    /// Where the state is kept.
+    pub state: StateFile,
+    /// Where units' last words are found.
+    pub last_lines: LastLines,
+    /// Called with new settings once a reload has accepted them.
+    pub apply: Box<dyn Fn(&Settings) + Send>,
+}
+
+/// The task that owns the rollout.
+pub struct Actor<L: Launcher> {
+    controller: Controller,
+    rollout_settings: RolloutSettings,
+    launches: LaunchQueue<L>,
+    table: Arc<PublishedTable>,
+    targets: HashMap<UnitName, Arc<Target>>,
+    /// What runs beside us for a unit: its probe, or the wait for its drain.
+    errands: HashMap<UnitName, AbortHandle>,
+    /// `None` while it is at work beside us.
+    loader: Option<Loader>,
+    state: State,
+    state_file: StateFile,
+    saved: State,
+    saving: bool,
+    last_lines: LastLines,
+    apply: Box<dyn Fn(&Settings) + Send>,
+    desired: Option<DeploymentRef>,
+    /// Asked for a reload that has not begun.
+    asked: Asked,
+    /// Wait for the load that is under way.
+    loading: Asked,
+    /// Wait for a rollout.
+    waiting: HashMap<RolloutId, Waiters>,
+    warnings: VecDeque<String>,
+    beside: JoinSet<Done>,
+    snapshot: watch::Sender<Arc<Snapshot>>,
+}
+
+impl<L: Launcher> Actor<L> {
+    /// An actor and the way to talk to it. Nothing happens before [`Actor::run`].
+    pub fn new(
+        parts: Parts<L>,
+        settings: &Settings,
+    ) -> (Self, RolloutHandle, mpsc::Receiver<Command>) {
+        let (state, complaint) = parts.state.load();
+        let rollout = settings.rollout.clone();
+        let ports = PortPool::new(rollout.port_range_start, rollout.port_range_end, can_bind);
+        let controller = Controller::new(rollout.clone(), ports, state.generations.clone());
+        let (commands, inbox) = mpsc::channel(64);
+        let (snapshot, seen) = watch::channel(Arc::default());
+        let mut actor = Self {
+            controller,
+            rollout_settings: rollout,
+            launches: LaunchQueue::new(parts.launcher),
+            table: parts.table,
+            targets: HashMap::new(),
+            errands: HashMap::new(),
+            loader: Some(parts.loader),
+            saved: state.clone(),
+            saving: false,
+            state,
+            state_file: parts.state,
+            last_lines: parts.last_lines,
+            apply: parts.apply,
+            desired: None,
+            asked: Asked::default(),
+            loading: Asked::default(),
+            waiting: HashMap::new(),
+            warnings: VecDeque::new(),
+            beside: JoinSet::new(),
+            snapshot,
+        };
+        complaint.into_iter().for_each(|text| actor.warn(text));
+        (actor, RolloutHandle { commands, snapshot: seen }, inbox)
+    }
+
+    /// Adopts what lives, then follows events until told to shut down.
+    pub async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let mut units = self.launches.events();
+        // systemd may be long in answering, and we may be told to end before it has.
+        let mut early = Vec::new();
+        tokio::select! {
+            () = self.begin() => {}
+            done = until_shutdown(&mut inbox, &mut early) => {
+                let _ = done.map(|done| done.send(()));
+                return;
+            }
+        }
+        early.into_iter().for_each(|waiter| self.ask(true, Some(waiter)));
+        loop {
+            self.save();
+            self.publish_snapshot();
+            let deadline = self.controller.next_deadline();
+            tokio::select! {
+                command = inbox.recv() => match command {
+                    Some(Command::Reload(waiter)) => self.ask(true, Some(waiter)),
+                    Some(Command::ManifestChanged) => self.ask(false, None),
+                    Some(Command::Shutdown(done)) => {
+                        self.step(Event::Shutdown);
+                        self.launches.settled().await;
+                        self.save_last();
+                        let _ = done.send(());
+                        return;
+                    }
+                    None => return,
+                },
+                event = units.recv() => match event {
+                    Some(UnitEvent::Changed { unit, state }) => {
+                        self.step(Event::Unit { unit, state });
+                    }
+                    // The list is from before the starts that we have queued since: ask again.
+                    Some(UnitEvent::Resync(_)) => self.launches.list(),
+                    // Without news of units nothing can be decided: the daemon ends, and its
+                    // successor connects anew.
+                    None => return,
+                },
+                outcome = self.launches.next() => self.launched(outcome),
+                Some(done) = self.beside.join_next() => match done {
+                    Ok(done) => self.done(done),
+                    Err(error) if error.is_cancelled() => {}
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                },
+                () = sleep_until(deadline) => self.step(Event::Tick),
+            }
+        }
+    }
+
+    /// Invariant (systemd is the truth): nothing is decided before the living were listed.
+    async fn begin(&mut self) {
+        let found = self.launches.list_until_answered().await;
+        let Some(mut loader) = self.loader.take() else { return };
+        let remembered = self.state.current.clone();
+        let (loader, current, wanted) = tokio::task::spawn_blocking(move || {
+            let current = remembered.and_then(|d| loader.load_commit(&d.commit).ok());
+            let wanted = loader.load_wanted();
+            (loader, current, wanted)
+        })
+        .await
+        .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        // Without a memory of our own, what is wanted tells best what the living may be.
+        let current = current.or_else(|| wanted.as_ref().ok().map(|w| Arc::clone(&w.desired)));
+        let serving = self.state.serving.clone();
+        self.step(Event::Begin { current, serving, found });
+        self.loading.at_all = true;
+        self.done(Done::Loaded(loader, Box::new(wanted)));
+    }
+
+    fn step(&mut self, event: Event) {
+        for effect in self.controller.step(now(), event) {
+            self.perform(effect);
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Loaded(loader, result) => {
+                self.loader = Some(loader);
+                match *result {
+                    Ok(wanted) => self.wanted(wanted),
+                    Err(error) => self.not_loaded(&error),
+                }
+                self.loading = Asked::default();
+                self.load_when_asked();
+            }
+            Done::LoadedLastGood(loader, result) => {
+                self.loader = Some(loader);
+                match result {
+                    Ok(desired) => self.step(Event::Desired { desired, proven: true }),
+                    Err(error) => self.warn(error.to_string()),
+                }
+                self.load_when_asked();
+            }
+            Done::Probed(unit, result) => {
+                self.step(Event::Probed { unit, result });
+            }
+            Done::Drained(unit) => self.step(Event::Drained(unit)),
+            Done::Saved(result) => {
+                self.saving = false;
+                if let Err(error) = result {
+                    self.warn(format!("state not saved, a restart will know less: {error}"));
+                }
+            }
+            Done::Reported(waiters, report) => {
+                for line in &report.details {
+                    tracing::error!("{line}");
+                }
+                waiters.answer(&report);
+            }
+        }
+    }
+
+    fn launched(&mut self, outcome: LaunchOutcome) {
+        match outcome {
+            LaunchOutcome::Started(_, Ok(())) | LaunchOutcome::Stopped(_, Ok(())) => {}
+            LaunchOutcome::Started(unit, Err(error)) => {
+                self.step(Event::StartRefused { unit, reason: error.to_string() });
+            }
+            LaunchOutcome::Stopped(unit, Err(error)) => {
+                self.warn(format!("could not stop {unit}: {error}"));
+            }
+            LaunchOutcome::Listed(asked, Ok(found)) => self.step(Event::Resync { asked, found }),
+            LaunchOutcome::Listed(_, Err(error)) => {
+                self.warn(format!("could not list units: {error}"))
+            }
+        }
+    }
+
+    fn warn(&mut self, text: String) {
+        tracing::warn!("{text}");
+        if self.warnings.len() == WARNINGS {
+            self.warnings.pop_front();
+        }
+        self.warnings.push_back(text);
+    }
+
+    fn publish_snapshot(&mut self) {
+        let warnings = self.warnings.iter().cloned().collect();
+        let snapshot = Snapshot::of(
+            &self.controller,
+            &self.state,
+            self.desired.as_ref(),
+            &self.targets,
+            now(),
+        );
+        self.snapshot.send_replace(Arc::new(Snapshot { warnings, ..snapshot }));
+    }
+}
+
+/// Waits for the word to end, or for nobody to be left who could give it. Who asks for a reload
+/// meanwhile is remembered in `early`.
+async fn until_shutdown(
+    inbox: &mut mpsc::Receiver<Command>,
+    early: &mut Vec<oneshot::Sender<Report>>,
+) -> Option<oneshot::Sender<()>> {
+    loop {
+        match inbox.recv().await? {
+            Command::Shutdown(done) => return Some(done),
+            Command::Reload(waiter) => early.push(waiter),
+            // The first load comes after this.
+            Command::ManifestChanged => {}
+        }
+    }
+}
+
+/// The paused clock of tests is tokio's, so ours is too.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

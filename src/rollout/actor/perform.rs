@@ -1,0 +1,125 @@
+//! What is decided is done here.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use super::super::event::{Effect, Table};
+use super::super::probe::Probe;
+use super::{Actor, Done};
+use crate::ids::UnitName;
+use crate::launcher::Launcher;
+use crate::proxy::table::{Route, RouteTable, UpstreamTimeouts, WeightedTargets};
+use crate::proxy::target::Target;
+
+impl<L: Launcher> Actor<L> {
+    /// Does one thing that was decided; never waits for it.
+    pub(super) fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Start(request) => {
+                let (unit, generation) = (request.unit(), request.generation);
+                tracing::info!(worker = %unit.worker, "starting {generation}: {unit}");
+                self.last_lines.started(&unit);
+                self.launches.start(request);
+            }
+            Effect::Probe { unit, worker } => {
+                let probe = Probe::of(
+                    unit.worker.clone(),
+                    unit.port,
+                    &worker.settings.health_path,
+                    worker.settings.ready,
+                    &self.rollout_settings,
+                );
+                let name = unit.clone();
+                self.errand(unit, async move { Done::Probed(name, probe.run().await) });
+            }
+            Effect::Publish(table) => self.publish(&table),
+            Effect::Drain(unit) => {
+                if let Some(target) = self.targets.get(&unit).map(Arc::clone) {
+                    target.start_draining();
+                    let name = unit.clone();
+                    self.errand(unit, async move {
+                        target.drained().await;
+                        Done::Drained(name)
+                    });
+                }
+            }
+            Effect::CutStreams(unit) => {
+                if let Some(target) = self.targets.get(&unit) {
+                    let in_flight = target.in_flight();
+                    tracing::info!(worker = %unit.worker, "ending streams of {unit}, {in_flight} in flight");
+                    target.cut_streams();
+                }
+            }
+            Effect::Stop(unit) => {
+                tracing::info!(worker = %unit.worker, "stopping {unit}");
+                self.launches.stop(unit);
+            }
+            Effect::Forget(unit) => {
+                if let Some(target) = self.targets.remove(&unit) {
+                    // A request may still hold an older table: its claim must fail.
+                    target.start_draining();
+                }
+                if let Some(errand) = self.errands.remove(&unit) {
+                    errand.abort();
+                }
+                self.last_lines.forget(&unit);
+            }
+            Effect::Reconcile => self.launches.list(),
+            Effect::Join(id) => {
+                let waiters = self.loading.waiters.take();
+                self.waiting.entry(id).or_default().join(waiters);
+            }
+            Effect::Begun { id, superseded } => {
+                let mut waiters = self.loading.waiters.take();
+                let earlier = superseded.and_then(|old| self.waiting.remove(&old));
+                waiters.join(earlier.unwrap_or_default());
+                self.waiting.insert(id, waiters);
+            }
+            Effect::Verdict(id, verdict) => self.conclude(id, verdict),
+            Effect::Warn(text) => self.warn(text),
+        }
+    }
+
+    fn publish(&mut self, table: &Table) {
+        let mut routes = Vec::with_capacity(table.deployment.workers.len());
+        for worker in table.deployment.workers.values() {
+            let unit = table.serving.iter().find(|unit| unit.worker == worker.name);
+            let targets = match unit {
+                Some(unit) => WeightedTargets::single(self.target(unit)),
+                None => WeightedTargets::default(),
+            };
+            routes.push(Route {
+                worker: worker.name.clone(),
+                path: worker.settings.route.clone(),
+                strip_prefix: worker.settings.strip_prefix,
+                timeouts: UpstreamTimeouts {
+                    response: worker.settings.read_timeout,
+                    body_idle: worker.settings.write_timeout,
+                },
+                targets,
+                public: worker.public.clone(),
+            });
+        }
+        self.table.publish(RouteTable::new(routes));
+        self.state.serving = table.serving.clone();
+    }
+
+    fn target(&mut self, unit: &UnitName) -> Arc<Target> {
+        let generation = self.controller.generations().find(|t| t.unit == *unit);
+        let generation = generation.map(|t| t.generation).unwrap_or_default();
+        let target = self.targets.entry(unit.clone()).or_insert_with(|| {
+            let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, unit.port.get()));
+            Target::new(unit.worker.clone(), generation, addr)
+        });
+        Arc::clone(target)
+    }
+
+    /// Runs something for a unit beside the actor, until it is done or the unit is forgotten. A
+    /// unit has one errand at a time: it is probed before it serves, and drains afterwards.
+    fn errand(&mut self, unit: UnitName, errand: impl Future<Output = Done> + Send + 'static) {
+        let running = self.beside.spawn(errand);
+        if let Some(earlier) = self.errands.insert(unit, running) {
+            earlier.abort();
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! Looking at what is wanted, when somebody asks or something changed.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::super::event::Event;
+use super::super::load::{LoadError, Wanted};
+use super::super::report::Report;
+use super::super::state::DeploymentRef;
+use super::handle::Waiters;
+use super::{Actor, Done};
+use crate::launcher::Launcher;
+
+/// Reasons for a reload.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// Whether there is one.
+    pub(super) at_all: bool,
+    /// Whether somebody wants even what failed before to be tried.
+    pub(super) insists: bool,
+    /// Who waits for the verdict.
+    pub(super) waiters: Waiters,
+}
+
+impl<L: Launcher> Actor<L> {
+    /// Somebody asks for a reload.
+    pub(super) fn ask(&mut self, insists: bool, waiter: Option<oneshot::Sender<Report>>) {
+        self.asked.at_all = true;
+        self.asked.insists |= insists;
+        if let Some(waiter) = waiter {
+            self.asked.waiters.add(waiter);
+        }
+        self.load_when_asked();
+    }
+
+    /// Invariant (a reload sees what its asker wrote): a load answers only those who asked before
+    /// it began.
+    pub(super) fn load_when_asked(&mut self) {
+        if !self.asked.at_all {
+            return;
+        }
+        if let Some(mut loader) = self.loader.take() {
+            self.loading = std::mem::take(&mut self.asked);
+            self.beside.spawn_blocking(move || {
+                let wanted = loader.load_wanted();
+                Done::Loaded(loader, Box::new(wanted))
+            });
+        }
+    }
+
+    /// A load has found what is wanted.
+    pub(super) fn wanted(&mut self, wanted: Wanted) {
+        wanted.warnings.into_iter().for_each(|text| self.warn(text));
+        (self.apply)(&wanted.settings);
+        self.rollout_settings = wanted.settings.rollout.clone();
+        self.controller.set_settings(wanted.settings.rollout);
+        let deployment = wanted.desired.commit.clone().map(|commit| DeploymentRef {
+            commit,
+            deployment_id: wanted.desired.deployment_id.clone(),
+        });
+        self.desired = deployment.clone();
+        let failed = deployment.as_ref().is_some_and(|d| self.state.has_failed(d));
+        if failed && !self.loading.insists {
+            let reason = self.state.failed.as_ref().map(|f| f.reason.clone()).unwrap_or_default();
+            self.warn(format!("not trying again what failed before ({reason}); reload to insist"));
+            self.loading.waiters.take().answer(&Report::refused(&reason));
+            self.stay_with_the_good();
+            return;
+        }
+        let good = self.state.last_good.as_ref().map(|good| &good.commit);
+        let proven = wanted.desired.commit.as_ref().is_some_and(|commit| Some(commit) == good);
+        self.step(Event::Desired { desired: wanted.desired, proven });
+    }
+
+    /// A load has failed, and changes nothing.
+    pub(super) fn not_loaded(&mut self, error: &LoadError) {
+        self.warn(error.to_string());
+        self.desired = None;
+        self.loading.waiters.take().answer(&Report::refused(&error.to_string()));
+        self.stay_with_the_good();
+    }
+
+    /// What is wanted cannot be had: sees to it that what is published serves whole (after a start
+    /// of the daemon it may not), or, where nothing is, goes back to what served last.
+    pub(super) fn stay_with_the_good(&mut self) {
+        if self.controller.rolling_out().is_some() {
+            return;
+        }
+        if let Some(current) = self.controller.current().map(Arc::clone) {
+            self.step(Event::Desired { desired: current, proven: true });
+            return;
+        }
+        let Some(good) = self.state.last_good.clone() else { return };
+        if self.state.has_failed(&good) {
+            return;
+        }
+        // While a load is under way there is no loader; its outcome leads here again.
+        let Some(mut loader) = self.loader.take() else { return };
+        self.warn(format!("going back to {}, which served last", good.commit.short()));
+        self.beside.spawn_blocking(move || {
+            let desired = loader.load_commit(&good.commit);
+            Done::LoadedLastGood(loader, desired)
+        });
+    }
+}

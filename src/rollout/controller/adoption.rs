@@ -1,0 +1,100 @@
+//! Units that are there before us: after a restart of the daemon, or a silence of the bus.
+//!
+//! Invariant (systemd is the truth): what is found alive is adopted or stopped, never ignored, and
+//! what is not found is gone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::desired::Desired;
+use super::super::event::{Cause, Effect};
+use super::super::generation::{Phase, Tracked};
+use super::Controller;
+use crate::ids::{UnitName, WorkerName};
+use crate::launcher::{LiveUnit, UnitState};
+
+impl Controller {
+    /// Takes over what the daemon before us left. Of each worker of the deployment that was
+    /// current, the unit that was in its table goes on serving, or else the youngest that is
+    /// active; everything else is stopped.
+    pub(super) fn adopt(
+        &mut self,
+        now: Instant,
+        current: Option<Arc<Desired>>,
+        remembered: &[UnitName],
+        found: Vec<LiveUnit>,
+        out: &mut Vec<Effect>,
+    ) {
+        let mut chosen: BTreeMap<WorkerName, &LiveUnit> = BTreeMap::new();
+        for live in found.iter().filter(|live| live.state == UnitState::Active) {
+            let rank = |live: &LiveUnit| (remembered.contains(&live.unit), live.generation);
+            let wanted =
+                current.as_ref().is_some_and(|c| c.workers.contains_key(&live.unit.worker));
+            let best = chosen.get(&live.unit.worker).is_none_or(|best| rank(best) < rank(live));
+            if wanted && best {
+                chosen.insert(live.unit.worker.clone(), live);
+            }
+        }
+        let chosen: BTreeSet<UnitName> = chosen.into_values().map(|l| l.unit.clone()).collect();
+        for live in &found {
+            let number = self.numbers.entry(live.unit.worker.clone()).or_default();
+            *number = (*number).max(live.generation);
+            if chosen.contains(&live.unit) {
+                self.track(live, Phase::Serving { since: now });
+            } else {
+                self.turn_away(now, live, out);
+            }
+        }
+        self.current = current;
+        self.publish(out);
+    }
+
+    /// Compares what we know with what there is.
+    pub(super) fn resync(
+        &mut self,
+        now: Instant,
+        asked: Instant,
+        found: Vec<LiveUnit>,
+        out: &mut Vec<Effect>,
+    ) {
+        let there: BTreeSet<UnitName> = found.iter().map(|live| live.unit.clone()).collect();
+        let younger = |phase| matches!(phase, Phase::Starting { since } if since >= asked);
+        let gone: Vec<UnitName> = self
+            .generations
+            .values()
+            .filter(|tracked| !there.contains(&tracked.unit) && !younger(tracked.phase()))
+            .map(|tracked| tracked.unit.clone())
+            .collect();
+        for unit in gone {
+            self.lost(now, &unit, Cause::Stopped, out);
+        }
+        for live in found {
+            match self.generations.get(&live.unit).map(Tracked::phase) {
+                None => self.turn_away(now, &live, out),
+                // A stop that systemd never heard of, or that it never told us the end of.
+                Some(Phase::Stopping { .. }) if live.state == UnitState::Active => {
+                    out.push(Effect::Stop(live.unit));
+                }
+                Some(_) => self.unit_changed(now, &live.unit, live.state, out),
+            }
+        }
+    }
+
+    fn track(&mut self, live: &LiveUnit, phase: Phase) {
+        self.ports.adopt(live.unit.port);
+        let LiveUnit { unit, generation, source, fingerprint, .. } = live.clone();
+        let tracked = Tracked::adopted(unit.clone(), generation, source, fingerprint, phase);
+        self.generations.insert(unit, tracked);
+    }
+
+    /// Stops a unit that has no place here. Nothing is in flight at it: it is in no table of ours.
+    fn turn_away(&mut self, now: Instant, live: &LiveUnit, out: &mut Vec<Effect>) {
+        match live.state {
+            UnitState::Inactive | UnitState::Failed(_) => return,
+            UnitState::Activating | UnitState::Active => out.push(Effect::Stop(live.unit.clone())),
+            UnitState::Deactivating => {}
+        }
+        self.track(live, Phase::Stopping { since: now });
+    }
+}

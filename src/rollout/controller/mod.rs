@@ -1,0 +1,292 @@
+//! The decisions of the rollout, without a single effect: [`Controller::step`] takes what happened
+//! and returns what is to be done. Time is passed in.
+//!
+//! Invariant (a deployment switches as a whole): one table with all new generations is published
+//! when the last of them is ready; if one fails, only new ones are stopped.
+//!
+//! Invariant (publish, then drain): a generation is told to drain only after a table without it
+//! was published, and to stop only after it drained or its time was up.
+
+mod adoption;
+mod deadlines;
+mod drain;
+mod recovery;
+mod switch;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::desired::{Desired, DesiredWorker};
+use super::event::{Cause, Effect, Event, Table};
+use super::generation::{Phase, Tracked};
+use super::plan::Serving;
+use super::ports::PortPool;
+use crate::config::settings::RolloutSettings;
+use crate::ids::{Generation, UnitName, WorkerName};
+use crate::launcher::{StartRequest, UnitState};
+use recovery::Restart;
+use switch::Rollout;
+
+/// The state of all generations, and the rules by which it changes.
+#[derive(Debug)]
+pub struct Controller {
+    settings: RolloutSettings,
+    ports: PortPool,
+    generations: BTreeMap<UnitName, Tracked>,
+    /// The last number each worker's generations got.
+    numbers: BTreeMap<WorkerName, Generation>,
+    /// The deployment whose routes are published.
+    current: Option<Arc<Desired>>,
+    rollout: Option<Rollout>,
+    rollouts_begun: u64,
+    restarts: BTreeMap<WorkerName, Restart>,
+    /// Why a worker's generation failed last, until one serves.
+    last_failures: BTreeMap<WorkerName, Cause>,
+    /// When [`Effect::Reconcile`] was last asked for.
+    reconciled: Option<Instant>,
+    ending: bool,
+}
+
+impl Controller {
+    /// A controller that knows of nothing yet. `numbers` are the last generation numbers used.
+    pub fn new(
+        settings: RolloutSettings,
+        ports: PortPool,
+        numbers: BTreeMap<WorkerName, Generation>,
+    ) -> Self {
+        Self {
+            settings,
+            ports,
+            generations: BTreeMap::new(),
+            numbers,
+            current: None,
+            rollout: None,
+            rollouts_begun: 0,
+            restarts: BTreeMap::new(),
+            last_failures: BTreeMap::new(),
+            reconciled: None,
+            ending: false,
+        }
+    }
+
+    /// Goes on with other limits; those of running clocks stay as they were.
+    pub fn set_settings(&mut self, settings: RolloutSettings) {
+        self.ports.set_range(settings.port_range_start, settings.port_range_end);
+        self.settings = settings;
+    }
+
+    /// Takes what happened, and says what is to be done, in order.
+    pub fn step(&mut self, now: Instant, event: Event) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let out = &mut effects;
+        match event {
+            Event::Begin { current, serving, found } => {
+                self.adopt(now, current, &serving, found, out);
+            }
+            Event::Desired { desired, proven } => self.switch_to(now, desired, proven, out),
+            Event::Unit { unit, state } => self.unit_changed(now, &unit, state, out),
+            Event::Resync { asked, found } => self.resync(now, asked, found, out),
+            Event::StartRefused { unit, reason } => {
+                self.lost(now, &unit, Cause::Refused(reason), out);
+            }
+            Event::Probed { unit, result } => self.probed(now, &unit, result, out),
+            Event::Drained(unit) => self.drained(now, &unit, out),
+            Event::Tick => self.tick(now, out),
+            Event::Shutdown => self.shut_down(now, out),
+        }
+        effects
+    }
+
+    /// Every generation there is.
+    pub fn generations(&self) -> impl Iterator<Item = &Tracked> {
+        self.generations.values()
+    }
+
+    /// The deployment whose routes are published.
+    pub fn current(&self) -> Option<&Arc<Desired>> {
+        self.current.as_ref()
+    }
+
+    /// The deployment being rolled out.
+    pub fn rolling_out(&self) -> Option<&Arc<Desired>> {
+        self.rollout.as_ref().map(|rollout| &rollout.desired)
+    }
+
+    /// Why a worker's generation failed last; `None` once another serves.
+    pub fn last_failure(&self, worker: &WorkerName) -> Option<&Cause> {
+        self.last_failures.get(worker)
+    }
+
+    /// Whether a worker waits for its next attempt.
+    pub fn restart_due_for(&self, worker: &WorkerName) -> bool {
+        self.restarts.get(worker).is_some_and(|restart| restart.due.is_some())
+    }
+
+    /// The last number each worker's generations got.
+    pub fn numbers(&self) -> &BTreeMap<WorkerName, Generation> {
+        &self.numbers
+    }
+
+    /// Asks for a new generation of a worker.
+    fn launch(
+        &mut self,
+        now: Instant,
+        worker: &DesiredWorker,
+        out: &mut Vec<Effect>,
+    ) -> Result<UnitName, Cause> {
+        let port = self.ports.lease().map_err(|full| Cause::Refused(full.to_string()))?;
+        let number = self.numbers.entry(worker.name.clone()).or_default();
+        *number = number.next();
+        let request = StartRequest {
+            worker: worker.name.clone(),
+            port,
+            source: worker.source.clone(),
+            generation: *number,
+        };
+        let unit = request.unit();
+        let source = worker.source.clone();
+        let tracked = Tracked::starting(unit.clone(), *number, source, worker.fingerprint, now);
+        self.generations.insert(unit.clone(), tracked);
+        out.push(Effect::Start(request));
+        Ok(unit)
+    }
+
+    fn unit_changed(
+        &mut self,
+        now: Instant,
+        unit: &UnitName,
+        state: UnitState,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(tracked) = self.generations.get(unit) else { return };
+        let phase = tracked.phase();
+        match state {
+            UnitState::Activating => {}
+            UnitState::Active if matches!(phase, Phase::Starting { .. }) => {
+                self.advance(unit, Phase::Probing, out);
+                match self.wanted(unit) {
+                    Some(worker) => out.push(Effect::Probe { unit: unit.clone(), worker }),
+                    None => self.stop(now, unit, out),
+                }
+            }
+            UnitState::Active => {}
+            UnitState::Deactivating if matches!(phase, Phase::Serving { .. }) => {
+                self.advance(unit, Phase::Stopping { since: now }, out);
+                out.push(Effect::Warn(format!("{unit} is being stopped by somebody else")));
+                self.publish(out);
+                out.push(Effect::Drain(unit.clone()));
+                self.schedule_restart(now, &unit.worker, None);
+            }
+            UnitState::Deactivating => {}
+            UnitState::Inactive => self.lost(now, unit, Cause::Stopped, out),
+            UnitState::Failed(reason) => self.lost(now, unit, Cause::Exited(reason), out),
+        }
+    }
+
+    /// A unit is gone, or never came to be.
+    fn lost(&mut self, now: Instant, unit: &UnitName, cause: Cause, out: &mut Vec<Effect>) {
+        let Some(tracked) = self.generations.get(unit) else { return };
+        let (phase, label) = (tracked.phase(), tracked.to_string());
+        if phase.is_before_serving() {
+            self.advance(unit, Phase::Failed, out);
+            self.failed(now, unit, cause, out);
+        } else {
+            self.advance(unit, Phase::Stopped, out);
+            match phase {
+                Phase::Serving { since } => {
+                    out.push(Effect::Warn(format!("{label} died while serving: {cause}")));
+                    self.publish(out);
+                    self.schedule_restart(now, &unit.worker, Some(now - since));
+                }
+                Phase::Draining { .. } => {
+                    out.push(Effect::Warn(format!("{label} died while draining: {cause}")));
+                }
+                _ => {}
+            }
+        }
+        self.forget(unit, out);
+    }
+
+    fn probed(
+        &mut self,
+        now: Instant,
+        unit: &UnitName,
+        result: Result<(), String>,
+        out: &mut Vec<Effect>,
+    ) {
+        if !self.generations.get(unit).is_some_and(|t| t.phase() == Phase::Probing) {
+            return; // It died or was abandoned meanwhile.
+        }
+        match result {
+            Ok(()) => {
+                self.advance(unit, Phase::Ready, out);
+                self.ready(now, unit, out);
+            }
+            Err(answer) => {
+                self.stop(now, unit, out);
+                self.failed(now, unit, Cause::Probe(answer), out);
+            }
+        }
+    }
+
+    /// A generation will never serve: end the rollout it belongs to, or try again later.
+    fn failed(&mut self, now: Instant, unit: &UnitName, cause: Cause, out: &mut Vec<Effect>) {
+        self.last_failures.insert(unit.worker.clone(), cause.clone());
+        if self.rollout.as_ref().is_some_and(|rollout| rollout.has(unit)) {
+            self.rollout_failed(now, unit, cause, out);
+        } else {
+            out.push(Effect::Warn(format!("restart of {} failed: {cause}", unit.worker)));
+            self.schedule_restart(now, &unit.worker, None);
+        }
+    }
+
+    fn stop(&mut self, now: Instant, unit: &UnitName, out: &mut Vec<Effect>) {
+        self.advance(unit, Phase::Stopping { since: now }, out);
+        out.push(Effect::Stop(unit.clone()));
+    }
+
+    fn forget(&mut self, unit: &UnitName, out: &mut Vec<Effect>) {
+        self.generations.remove(unit);
+        self.ports.release(unit.port);
+        out.push(Effect::Forget(unit.clone()));
+    }
+
+    /// A step that the life of a generation does not have is a fault of ours: it is reported, and
+    /// the generation stays where it was.
+    fn advance(&mut self, unit: &UnitName, next: Phase, out: &mut Vec<Effect>) {
+        let Some(tracked) = self.generations.get_mut(unit) else { return };
+        if let Err(illegal) = tracked.advance(next) {
+            out.push(Effect::Warn(format!("internal error: {illegal}")));
+        }
+    }
+
+    /// What is wanted of the worker that a unit runs: of the rollout that started it, else of the
+    /// current deployment.
+    fn wanted(&self, unit: &UnitName) -> Option<DesiredWorker> {
+        let of_rollout = self.rollout.as_ref().filter(|rollout| rollout.has(unit));
+        let desired = of_rollout.map(|rollout| &rollout.desired).or(self.current.as_ref())?;
+        desired.workers.get(&unit.worker).cloned()
+    }
+
+    fn serving(&self) -> BTreeMap<WorkerName, Serving> {
+        let serving =
+            self.generations.values().filter(|t| matches!(t.phase(), Phase::Serving { .. }));
+        serving
+            .map(|t| {
+                let serving = Serving { unit: t.unit.clone(), fingerprint: t.fingerprint };
+                (t.unit.worker.clone(), serving)
+            })
+            .collect()
+    }
+
+    /// Publishes the current deployment's routes with all that serves now.
+    fn publish(&self, out: &mut Vec<Effect>) {
+        if let Some(deployment) = self.current.clone() {
+            let serving = self.serving().into_values().map(|serving| serving.unit).collect();
+            out.push(Effect::Publish(Table { deployment, serving }));
+        }
+    }
+}

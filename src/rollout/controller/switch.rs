@@ -1,0 +1,239 @@
+//! From one deployment to the next.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::super::desired::Desired;
+use super::super::event::{Cause, Effect, Failure, Outcome, RolloutId, Verdict};
+use super::super::generation::Phase;
+use super::super::plan::plan;
+use super::Controller;
+use crate::ids::{UnitName, WorkerName};
+
+/// A deployment on its way.
+#[derive(Debug)]
+pub(super) struct Rollout {
+    pub(super) id: RolloutId,
+    pub(super) desired: Arc<Desired>,
+    /// Whether it is published as a whole or not at all. Otherwise each worker is published when
+    /// it is ready: nothing serves that could be kept, and the deployment has served before.
+    pub(super) whole: bool,
+    /// Units that are not ready yet.
+    waiting: BTreeSet<UnitName>,
+    /// Units that are.
+    ready: BTreeSet<UnitName>,
+    kept: Vec<WorkerName>,
+    failures: Vec<Failure>,
+}
+
+impl Rollout {
+    /// Whether the unit was started for this rollout and is still part of it.
+    pub(super) fn has(&self, unit: &UnitName) -> bool {
+        self.waiting.contains(unit) || self.ready.contains(unit)
+    }
+}
+
+impl Controller {
+    /// Makes `desired` what is to be served.
+    pub(super) fn switch_to(
+        &mut self,
+        now: Instant,
+        desired: Arc<Desired>,
+        proven: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.ending {
+            return;
+        }
+        if let Some(rollout) = &self.rollout
+            && rollout.desired == desired
+        {
+            out.push(Effect::Join(rollout.id));
+            return;
+        }
+        let superseded = self.abandon_rollout(now, out);
+        self.rollouts_begun += 1;
+        let id = RolloutId(self.rollouts_begun);
+        out.push(Effect::Begun { id, superseded });
+
+        let serving = self.serving();
+        let todo = plan(&serving, &desired);
+        let whole = desired.commit.is_some() && !(proven && serving.is_empty());
+        let mut rollout = Rollout {
+            id,
+            desired: Arc::clone(&desired),
+            whole,
+            waiting: BTreeSet::new(),
+            ready: BTreeSet::new(),
+            kept: todo.keep,
+            failures: Vec::new(),
+        };
+        for name in &todo.start {
+            self.restarts.remove(name);
+            match self.launch(now, &desired.workers[name], out) {
+                Ok(unit) => {
+                    rollout.waiting.insert(unit);
+                }
+                Err(cause) => {
+                    let failure = Failure { worker: name.clone(), unit: None, cause };
+                    rollout.failures.push(failure);
+                }
+            }
+        }
+        let unstarted: Vec<_> = rollout.failures.iter().map(|f| f.worker.clone()).collect();
+        let refused = whole && !rollout.failures.is_empty();
+        self.rollout = Some(rollout);
+        if refused {
+            self.give_up(now, out);
+            return;
+        }
+        if !whole {
+            self.current = Some(desired);
+            self.serve(now, [], out);
+            for name in &unstarted {
+                self.schedule_restart(now, name, None);
+            }
+        }
+        self.finish_when_ready(now, out);
+    }
+
+    /// A generation passed its probe.
+    pub(super) fn ready(&mut self, now: Instant, unit: &UnitName, out: &mut Vec<Effect>) {
+        if let Some(rollout) = &mut self.rollout
+            && rollout.waiting.remove(unit)
+        {
+            rollout.ready.insert(unit.clone());
+            if !rollout.whole {
+                self.serve(now, [unit.clone()], out);
+            }
+            self.finish_when_ready(now, out);
+        } else if self.is_missing(unit) {
+            self.serve(now, [unit.clone()], out);
+        } else {
+            // The successor of one that died has come too late: another deployment is current.
+            self.stop(now, unit, out);
+        }
+    }
+
+    /// A generation of the rollout failed.
+    pub(super) fn rollout_failed(
+        &mut self,
+        now: Instant,
+        unit: &UnitName,
+        cause: Cause,
+        out: &mut Vec<Effect>,
+    ) {
+        let generation = self.generations.get(unit).map(|t| (unit.clone(), t.generation));
+        let Some(rollout) = &mut self.rollout else { return };
+        rollout.waiting.remove(unit);
+        rollout.ready.remove(unit);
+        rollout.failures.push(Failure { worker: unit.worker.clone(), unit: generation, cause });
+        if rollout.whole {
+            self.give_up(now, out);
+        } else {
+            self.schedule_restart(now, &unit.worker, None);
+            self.finish_when_ready(now, out);
+        }
+    }
+
+    fn finish_when_ready(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let Some(rollout) = self.rollout.take_if(|rollout| rollout.waiting.is_empty()) else {
+            return;
+        };
+        let Rollout { id, desired, ready, kept, failures, whole, .. } = rollout;
+        let unchanged = ready.is_empty() && self.current.as_ref() == Some(&desired);
+        let started = ready.iter().map(|unit| unit.worker.clone()).collect();
+        let commit = desired.commit.clone();
+        if whole {
+            self.current = Some(desired);
+            self.serve(now, ready, out);
+        }
+        for name in &kept {
+            self.restart_missing(now, name);
+        }
+        let outcome = match (failures.is_empty(), unchanged) {
+            (false, _) => Outcome::Failed(failures),
+            (true, true) => Outcome::Unchanged,
+            (true, false) => Outcome::Switched,
+        };
+        out.push(Effect::Verdict(id, Verdict { commit, outcome, started, kept }));
+    }
+
+    /// Puts units into the table, then drains what they and the deployment replace.
+    fn serve(
+        &mut self,
+        now: Instant,
+        units: impl IntoIterator<Item = UnitName>,
+        out: &mut Vec<Effect>,
+    ) {
+        let mut replaced: Vec<UnitName> = Vec::new();
+        let before = self.serving();
+        for unit in units {
+            self.last_failures.remove(&unit.worker);
+            replaced.extend(before.get(&unit.worker).map(|old| old.unit.clone()));
+            self.advance(&unit, Phase::Serving { since: now }, out);
+        }
+        let wanted = self.current.clone();
+        let is_wanted = |name| wanted.as_ref().is_some_and(|w| w.workers.contains_key(name));
+        let gone = before.iter().filter(|(name, _)| !is_wanted(name));
+        replaced.extend(gone.map(|(_, old)| old.unit.clone()));
+        for unit in &replaced {
+            self.begin_drain(now, unit, out);
+        }
+        self.publish(out);
+        out.extend(replaced.into_iter().map(Effect::Drain));
+        self.bound_draining(now, out);
+    }
+
+    /// Ends a rollout that cannot be: only its own generations stop.
+    fn give_up(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let Some(rollout) = self.rollout.take() else { return };
+        for unit in rollout.waiting.iter().chain(&rollout.ready) {
+            self.stop(now, unit, out);
+        }
+        let verdict = Verdict {
+            commit: rollout.desired.commit.clone(),
+            outcome: Outcome::Failed(rollout.failures),
+            started: Vec::new(),
+            kept: rollout.kept,
+        };
+        out.push(Effect::Verdict(rollout.id, verdict));
+        self.restart_all_missing(now);
+    }
+
+    fn abandon_rollout(&mut self, now: Instant, out: &mut Vec<Effect>) -> Option<RolloutId> {
+        let rollout = self.rollout.take()?;
+        for unit in rollout.waiting.iter().chain(&rollout.ready) {
+            if self.generations.get(unit).is_some_and(|t| t.phase().is_before_serving()) {
+                self.stop(now, unit, out);
+            }
+        }
+        Some(rollout.id)
+    }
+
+    /// Stops what is not serving yet, so that nothing of ours holds up the end; what serves goes
+    /// on for our successor to adopt.
+    pub(super) fn shut_down(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        self.ending = true;
+        self.restarts.clear();
+        if let Some(rollout) = self.rollout.take() {
+            let verdict = Verdict {
+                commit: rollout.desired.commit.clone(),
+                outcome: Outcome::Interrupted,
+                started: Vec::new(),
+                kept: rollout.kept,
+            };
+            out.push(Effect::Verdict(rollout.id, verdict));
+        }
+        let unfinished: Vec<_> = self
+            .generations
+            .values()
+            .filter(|tracked| tracked.phase().is_before_serving())
+            .map(|tracked| tracked.unit.clone())
+            .collect();
+        for unit in unfinished {
+            self.stop(now, &unit, out);
+        }
+    }
+}

@@ -1,0 +1,585 @@
+//! The controller against a model of the world: a table, a set of units, a clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::super::desired::{Desired, DesiredWorker};
+use super::super::event::{Cause, Effect, Event, Outcome, RolloutId, Verdict};
+use super::super::generation::Phase;
+use super::super::ports::PortPool;
+use super::Controller;
+use crate::config::settings::{Ready, RolloutSettings, WorkerSettings};
+use crate::ids::{CommitId, Generation, Md5, Port, RoutePath, UnitName, WorkerName};
+use crate::launcher::{ExitReason, LiveUnit, Source, StartRequest, UnitState};
+
+fn settings() -> RolloutSettings {
+    RolloutSettings {
+        port_range_start: 9000,
+        port_range_end: 9019,
+        startup_delay: Duration::from_millis(100),
+        restart_delay: Duration::from_millis(100),
+        shutdown_grace_period: Duration::from_millis(500),
+        start_timeout: Duration::from_secs(60),
+        drain_timeout: Duration::from_secs(30),
+        hold: Duration::from_secs(10),
+        hold_max_requests: 100,
+        max_draining: 3,
+    }
+}
+
+fn name(text: &str) -> WorkerName {
+    text.parse().unwrap()
+}
+
+fn commit(digit: u8) -> CommitId {
+    format!("{digit:x}").repeat(40).parse().unwrap()
+}
+
+/// A deployment of the given workers, each made of the given stuff.
+fn deployment(digit: u8, workers: &[(&str, u8)]) -> Arc<Desired> {
+    let worker = |(worker, stuff): &(&str, u8)| DesiredWorker {
+        name: name(worker),
+        source: Source::Deployment(commit(digit)),
+        fingerprint: Md5::new([*stuff; 16]),
+        settings: Arc::new(WorkerSettings {
+            route: RoutePath::from_worker_name(&name(worker)),
+            strip_prefix: true,
+            ready: Ready::Notify,
+            health_path: "/health".into(),
+            run: None,
+            build: None,
+            env: BTreeMap::new(),
+            go_max_procs: None,
+            go_mem_limit: None,
+            max_requests: 0,
+            read_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(120),
+            memory_max: None,
+            cpu_quota_percent: None,
+            tasks_max: None,
+            cache_templates: true,
+            watch_resources: false,
+        }),
+        public: Vec::new(),
+    };
+    let workers = workers.iter().map(|w| (name(w.0), worker(w))).collect();
+    Arc::new(Desired {
+        commit: Some(commit(digit)),
+        branch: None,
+        tag: None,
+        deployment_id: None,
+        workers,
+    })
+}
+
+/// What the effects have made of the world so far, and the promises they must keep.
+struct World {
+    now: Instant,
+    controller: Controller,
+    /// Units that systemd has, and whether they were told to stop.
+    units: BTreeMap<UnitName, bool>,
+    table: BTreeSet<UnitName>,
+    draining: BTreeSet<UnitName>,
+    probing: BTreeSet<UnitName>,
+    verdicts: Vec<(RolloutId, Verdict)>,
+    log: Vec<Effect>,
+}
+
+impl World {
+    fn new() -> Self {
+        let ports = PortPool::new(9000, 9019, |_| true);
+        Self {
+            now: Instant::now(),
+            controller: Controller::new(settings(), ports, BTreeMap::new()),
+            units: BTreeMap::new(),
+            table: BTreeSet::new(),
+            draining: BTreeSet::new(),
+            probing: BTreeSet::new(),
+            verdicts: Vec::new(),
+            log: Vec::new(),
+        }
+    }
+
+    fn step(&mut self, event: Event) -> Vec<Effect> {
+        let effects = self.controller.step(self.now, event);
+        for effect in &effects {
+            self.perform(effect);
+        }
+        self.log.extend(effects.clone());
+        effects
+    }
+
+    fn perform(&mut self, effect: &Effect) {
+        match effect {
+            Effect::Start(StartRequest { worker, port, .. }) => {
+                let unit = UnitName { worker: worker.clone(), port: *port };
+                let port_is_free = self.units.keys().all(|other| other.port != *port);
+                assert!(port_is_free, "{unit} was given a port in use");
+                self.units.insert(unit, false);
+            }
+            Effect::Probe { unit, .. } => {
+                self.probing.insert(unit.clone());
+            }
+            Effect::Publish(table) => {
+                for unit in &table.serving {
+                    assert_eq!(self.units.get(unit), Some(&false), "{unit} is published and gone");
+                    assert!(!self.draining.contains(unit), "{unit} was told to drain before");
+                }
+                self.table = table.serving.iter().cloned().collect();
+                let workers: BTreeSet<_> = self.table.iter().map(|unit| &unit.worker).collect();
+                assert_eq!(workers.len(), self.table.len(), "a worker is served twice");
+            }
+            Effect::Drain(unit) => {
+                assert!(!self.table.contains(unit), "{unit} drains while it is published");
+                self.draining.insert(unit.clone());
+            }
+            Effect::Stop(unit) => {
+                assert!(!self.table.contains(unit), "{unit} is stopped while it is published");
+                self.units.insert(unit.clone(), true);
+            }
+            Effect::Forget(unit) => {
+                assert!(!self.table.contains(unit), "{unit} is forgotten while it is published");
+                self.units.remove(unit);
+                self.draining.remove(unit);
+                self.probing.remove(unit);
+            }
+            Effect::Verdict(id, verdict) => self.verdicts.push((*id, verdict.clone())),
+            Effect::Warn(text) => assert!(!text.contains("internal error"), "{text}"),
+            Effect::CutStreams(_) | Effect::Reconcile | Effect::Join(_) | Effect::Begun { .. } => {}
+        }
+    }
+
+    fn want(&mut self, desired: &Arc<Desired>) -> Vec<Effect> {
+        self.step(Event::Desired { desired: Arc::clone(desired), proven: false })
+    }
+
+    fn unit(&mut self, unit: &UnitName, state: UnitState) {
+        self.step(Event::Unit { unit: unit.clone(), state });
+    }
+
+    fn in_phase(&self, phase: &str) -> Vec<UnitName> {
+        let all = self.controller.generations();
+        all.filter(|t| t.phase().name() == phase).map(|t| t.unit.clone()).collect()
+    }
+
+    /// Lets everything that is starting become ready, and everything that stops be gone.
+    fn settle(&mut self) {
+        for unit in self.in_phase("Starting") {
+            self.unit(&unit, UnitState::Active);
+        }
+        for unit in std::mem::take(&mut self.probing) {
+            self.step(Event::Probed { unit, result: Ok(()) });
+        }
+        for unit in self.draining.clone() {
+            self.step(Event::Drained(unit));
+        }
+        for unit in self.in_phase("Stopping") {
+            self.unit(&unit, UnitState::Inactive);
+        }
+    }
+
+    fn advance_to_deadline(&mut self) {
+        self.now = self.controller.next_deadline().expect("something is due").max(self.now);
+        self.step(Event::Tick);
+    }
+
+    fn last_outcome(&self) -> &Outcome {
+        &self.verdicts.last().expect("a verdict").1.outcome
+    }
+
+    fn served(&self) -> BTreeMap<WorkerName, Md5> {
+        let all = self.controller.generations();
+        all.filter(|t| self.table.contains(&t.unit))
+            .map(|t| (t.unit.worker.clone(), t.fingerprint))
+            .collect()
+    }
+}
+
+fn serving(world: &mut World, desired: &Arc<Desired>) {
+    world.want(desired);
+    world.settle();
+    assert_eq!(world.last_outcome(), &Outcome::Switched);
+}
+
+#[test]
+fn a_deployment_switches_as_a_whole() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1), ("api", 1)]));
+    let old = world.table.clone();
+
+    world.want(&deployment(2, &[("index", 2), ("api", 2)]));
+    let starting = world.in_phase("Starting");
+    assert_eq!(starting.len(), 2);
+    world.unit(&starting[0], UnitState::Active);
+    world.step(Event::Probed { unit: starting[0].clone(), result: Ok(()) });
+    assert_eq!(world.table, old, "one of two is ready: nothing is switched");
+    world.probing.clear();
+    world.unit(&starting[1], UnitState::Active);
+    world.step(Event::Probed { unit: starting[1].clone(), result: Ok(()) });
+    assert_eq!(world.table, starting.iter().cloned().collect());
+    assert_eq!(world.draining, old);
+    assert_eq!(world.last_outcome(), &Outcome::Switched, "the verdict does not wait for drains");
+    assert!(old.iter().all(|unit| !world.units[unit]), "what drains is not stopped");
+    world.settle();
+    assert_eq!(world.units.len(), 2, "the old units are gone");
+}
+
+#[test]
+fn what_did_not_change_goes_on() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1), ("api", 1)]));
+    let before = world.table.clone();
+
+    let effects = world.want(&deployment(2, &[("index", 1), ("api", 1)]));
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Start(_))));
+    assert_eq!(world.table, before);
+    assert_eq!(world.last_outcome(), &Outcome::Switched, "another commit is served");
+
+    world.want(&deployment(2, &[("index", 1), ("api", 1)]));
+    assert_eq!(world.last_outcome(), &Outcome::Unchanged);
+}
+
+#[test]
+fn one_failure_leaves_the_old_untouched() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1), ("api", 1)]));
+    let old = world.table.clone();
+
+    world.want(&deployment(2, &[("index", 2), ("api", 2)]));
+    let starting = world.in_phase("Starting");
+    world.unit(&starting[0], UnitState::Active);
+    world.step(Event::Probed { unit: starting[0].clone(), result: Ok(()) });
+    world.unit(&starting[1], UnitState::Failed(ExitReason::Exited(101)));
+    let Outcome::Failed(failures) = world.last_outcome() else { panic!("it failed") };
+    assert_eq!(failures[0].worker, starting[1].worker);
+    assert_eq!(failures[0].to_string(), "index g2 exited 101 before it was ready");
+    world.settle();
+    assert_eq!(world.table, old);
+    assert_eq!(world.units.keys().cloned().collect::<BTreeSet<_>>(), old);
+    assert!(world.draining.is_empty());
+}
+
+#[test]
+fn a_bad_probe_fails_the_deployment() {
+    let mut world = World::new();
+    world.want(&deployment(1, &[("index", 1)]));
+    let unit = world.in_phase("Starting").remove(0);
+    world.unit(&unit, UnitState::Active);
+    world.step(Event::Probed { unit: unit.clone(), result: Err("GET /health: 500".into()) });
+    let Outcome::Failed(failures) = world.last_outcome() else { panic!("it failed") };
+    assert_eq!(failures[0].cause, Cause::Probe("GET /health: 500".into()));
+    assert!(world.units[&unit], "it is stopped");
+    world.unit(&unit, UnitState::Inactive);
+    assert!(world.units.is_empty() && world.table.is_empty());
+}
+
+#[test]
+fn a_newer_wish_supersedes_and_an_equal_one_joins() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1)]));
+    let second = deployment(2, &[("index", 2)]);
+    world.want(&second);
+    assert_eq!(world.want(&second), [Effect::Join(RolloutId(2))]);
+    let effects = world.want(&deployment(3, &[("index", 3)]));
+    let begun = Effect::Begun { id: RolloutId(3), superseded: Some(RolloutId(2)) };
+    assert!(effects.contains(&begun));
+    world.settle();
+    world.settle();
+    assert_eq!(world.served()[&name("index")], Md5::new([3; 16]));
+    assert_eq!(world.units.len(), 1);
+}
+
+#[test]
+fn a_removed_worker_drains() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1), ("api", 1)]));
+    world.want(&deployment(2, &[("index", 1)]));
+    assert_eq!(world.draining.len(), 1);
+    world.settle();
+    assert_eq!(world.units.len(), 1);
+}
+
+#[test]
+fn the_dead_get_successors_and_wait_longer_each_time() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1)]));
+    let unit = world.in_phase("Serving").remove(0);
+    world.unit(&unit, UnitState::Failed(ExitReason::Signal(11)));
+    assert!(world.table.is_empty(), "requests are held, not sent to the dead");
+    let mut waits = Vec::new();
+    for _ in 0..4 {
+        let before = world.now;
+        world.advance_to_deadline();
+        waits.push((world.now - before).as_millis());
+        let unit = world.in_phase("Starting").remove(0);
+        world.unit(&unit, UnitState::Failed(ExitReason::Exited(1)));
+    }
+    assert_eq!(waits, [100, 200, 400, 800]);
+    world.advance_to_deadline();
+    world.settle();
+    assert_eq!(world.served().len(), 1);
+}
+
+#[test]
+fn a_successor_of_an_old_deployment_never_serves_in_a_new_one() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1)]));
+    let dead = world.in_phase("Serving").remove(0);
+    world.unit(&dead, UnitState::Inactive);
+    world.advance_to_deadline();
+    let late = world.in_phase("Starting").remove(0);
+    world.want(&deployment(2, &[("index", 2)]));
+    let new = world.in_phase("Starting").into_iter().find(|unit| *unit != late).unwrap();
+    for unit in [&new, &late] {
+        world.unit(unit, UnitState::Active);
+        world.step(Event::Probed { unit: unit.clone(), result: Ok(()) });
+    }
+    assert_eq!(world.table, BTreeSet::from([new]));
+    assert!(world.units[&late], "it is stopped");
+}
+
+#[test]
+fn a_death_during_a_rollout_is_made_good_by_the_old_deployment() {
+    let mut world = World::new();
+    let old = deployment(1, &[("index", 1)]);
+    serving(&mut world, &old);
+    let first = world.table.first().unwrap().clone();
+    world.want(&deployment(2, &[("index", 2)]));
+    let hanging = world.in_phase("Starting").remove(0);
+    world.unit(&first, UnitState::Failed(ExitReason::Signal(9)));
+    world.advance_to_deadline();
+    let successor = world.in_phase("Starting").into_iter().find(|unit| *unit != hanging).unwrap();
+    world.unit(&successor, UnitState::Active);
+    world.step(Event::Probed { unit: successor.clone(), result: Ok(()) });
+    assert_eq!(world.table, BTreeSet::from([successor]), "the rollout still hangs");
+    world.probing.clear();
+    world.settle();
+    assert_eq!(world.table, BTreeSet::from([hanging]), "it came to an end after all");
+    world.settle();
+    assert_eq!(world.units.len(), 1);
+}
+
+#[test]
+fn drains_are_cut_and_then_stopped() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1)]));
+    let old = world.in_phase("Serving").remove(0);
+    world.want(&deployment(2, &[("index", 2)]));
+    let new = world.in_phase("Starting").remove(0);
+    world.unit(&new, UnitState::Active);
+    world.step(Event::Probed { unit: new, result: Ok(()) });
+    let begun = world.now;
+    world.advance_to_deadline();
+    assert_eq!(world.now - begun, Duration::from_secs(30));
+    assert_eq!(world.log.last(), Some(&Effect::CutStreams(old.clone())));
+    world.advance_to_deadline();
+    assert_eq!(world.log.last(), Some(&Effect::Stop(old)));
+}
+
+#[test]
+fn few_generations_drain_at_once() {
+    let mut world = World::new();
+    for digit in 1..=6 {
+        world.want(&deployment(digit, &[("index", digit)]));
+        let new = world.in_phase("Starting").remove(0);
+        world.unit(&new, UnitState::Active);
+        world.step(Event::Probed { unit: new, result: Ok(()) });
+    }
+    let cuts = world.log.iter().filter(|e| matches!(e, Effect::CutStreams(_))).count();
+    assert_eq!((world.draining.len(), cuts), (5, 2), "three may drain, the oldest two are cut");
+}
+
+#[test]
+fn the_living_are_adopted_and_the_rest_is_stopped() {
+    let current = deployment(1, &[("index", 1), ("api", 1)]);
+    let live = |worker: &str, port, generation, state| LiveUnit {
+        unit: UnitName { worker: name(worker), port: Port::new(port).unwrap() },
+        source: Source::Deployment(commit(1)),
+        generation: Generation(generation),
+        fingerprint: Md5::new([1; 16]),
+        main_pid: None,
+        state,
+    };
+    let found = vec![
+        live("index", 9000, 4, UnitState::Active),
+        live("index", 9001, 5, UnitState::Active),
+        live("index", 9002, 6, UnitState::Activating),
+        live("api", 9003, 2, UnitState::Active),
+        live("old", 9004, 9, UnitState::Active),
+    ];
+    let remembered = vec![found[0].unit.clone()];
+    let mut world = World::new();
+    world.units = found.iter().map(|live| (live.unit.clone(), false)).collect();
+    let begin = Event::Begin { current: Some(current.clone()), serving: remembered, found };
+    world.step(begin);
+    let ports = |units: &BTreeSet<UnitName>| units.iter().map(|u| u.port.get()).collect::<Vec<_>>();
+    assert_eq!(ports(&world.table), [9003, 9000], "the remembered one, and the only one");
+    let told: BTreeSet<_> =
+        world.units.iter().filter(|(_, told)| **told).map(|(u, _)| u.clone()).collect();
+    assert_eq!(ports(&told), [9001, 9002, 9004]);
+    world.want(&current);
+    assert_eq!(world.last_outcome(), &Outcome::Unchanged, "no worker is restarted");
+    let next = deployment(2, &[("index", 2), ("api", 1)]);
+    world.want(&next);
+    let started = world.in_phase("Starting").remove(0);
+    let generation = world.controller.generations().find(|t| t.unit == started).unwrap().generation;
+    assert_eq!(generation, Generation(7), "numbers go on behind the highest that was found");
+}
+
+#[test]
+fn a_proven_deployment_starts_cold_worker_by_worker() {
+    let mut world = World::new();
+    let desired = deployment(1, &[("index", 1), ("api", 1)]);
+    world.step(Event::Desired { desired, proven: true });
+    let starting = world.in_phase("Starting");
+    world.unit(&starting[0], UnitState::Failed(ExitReason::Exited(1)));
+    world.settle();
+    assert_eq!(world.served().len(), 1, "the healthy one serves");
+    assert!(matches!(world.last_outcome(), Outcome::Failed(_)));
+    world.advance_to_deadline();
+    world.settle();
+    assert_eq!(world.served().len(), 2, "the other follows");
+}
+
+#[test]
+fn lost_news_is_asked_for() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1)]));
+    world.want(&deployment(2, &[("index", 2)]));
+    world.advance_to_deadline();
+    assert_eq!(world.log.last(), Some(&Effect::Reconcile));
+    let asked = world.now;
+    let starting = world.in_phase("Starting").remove(0);
+    world.step(Event::Resync { asked, found: Vec::new() });
+    assert!(matches!(world.last_outcome(), Outcome::Failed(_)), "{starting} is gone");
+}
+
+#[test]
+fn the_end_stops_only_what_does_not_serve() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1)]));
+    world.want(&deployment(2, &[("index", 2)]));
+    let starting = world.in_phase("Starting").remove(0);
+    let table = world.table.clone();
+    world.step(Event::Shutdown);
+    assert!(world.units[&starting]);
+    assert_eq!(world.table, table);
+    assert_eq!(world.last_outcome(), &Outcome::Interrupted);
+}
+
+/// One thing that may happen at any moment.
+#[derive(Debug, Clone)]
+enum Happening {
+    Want { digit: u8, index: u8, api: Option<u8>, proven: bool },
+    Active(prop::sample::Index),
+    Probed(prop::sample::Index, bool),
+    Drained(prop::sample::Index),
+    Dies(prop::sample::Index, bool),
+    Refused(prop::sample::Index),
+    Wait,
+    Resync,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    use Happening::*;
+    let at = any::<prop::sample::Index>;
+    prop_oneof![
+        2 => (1u8..4, 1u8..4, prop::option::of(1u8..3), any::<bool>())
+            .prop_map(|(digit, index, api, proven)| Want { digit, index, api, proven }),
+        5 => at().prop_map(Active),
+        5 => (at(), prop::bool::weighted(0.9)).prop_map(|(at, ok)| Probed(at, ok)),
+        4 => at().prop_map(Drained),
+        3 => (at(), any::<bool>()).prop_map(|(at, ok)| Dies(at, ok)),
+        1 => at().prop_map(Refused),
+        3 => Just(Wait),
+        1 => Just(Resync),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
+
+    /// Whatever happens in whatever order, the promises in `World::perform` hold, and when the
+    /// world calms down what was wanted last is what serves, with nothing left over.
+    #[test]
+    fn whatever_happens(story in prop::collection::vec(happening(), 1..80)) {
+        let mut world = World::new();
+        let mut last = deployment(1, &[("index", 1)]);
+        for happening in story {
+            let units: Vec<UnitName> = world.units.keys().cloned().collect();
+            let pick = |at: prop::sample::Index| (!units.is_empty()).then(|| at.get(&units).clone());
+            match happening {
+                Happening::Want { digit, index, api, proven } => {
+                    let mut workers = vec![("index", index)];
+                    workers.extend(api.map(|stuff| ("api", stuff)));
+                    last = deployment(digit, &workers);
+                    world.step(Event::Desired { desired: Arc::clone(&last), proven });
+                }
+                Happening::Active(at) => {
+                    if let Some(unit) = pick(at) { world.unit(&unit, UnitState::Active); }
+                }
+                Happening::Probed(at, ok) => {
+                    let result = if ok { Ok(()) } else { Err("500".into()) };
+                    if let Some(unit) = pick(at) { world.step(Event::Probed { unit, result }); }
+                }
+                Happening::Drained(at) => {
+                    if let Some(unit) = pick(at).filter(|unit| world.draining.contains(unit)) {
+                        world.step(Event::Drained(unit));
+                    }
+                }
+                Happening::Dies(at, clean) => {
+                    let state = if clean { UnitState::Inactive }
+                        else { UnitState::Failed(ExitReason::Exited(1)) };
+                    if let Some(unit) = pick(at) { kill(&mut world, &unit, state); }
+                }
+                Happening::Refused(at) => {
+                    if let Some(unit) = pick(at).filter(|u| world.in_phase("Starting").contains(u)) {
+                        world.step(Event::StartRefused { unit, reason: "no".into() });
+                    }
+                }
+                Happening::Wait => {
+                    if world.controller.next_deadline().is_some() { world.advance_to_deadline(); }
+                }
+                Happening::Resync => {
+                    let asked = world.now;
+                    let found = world.controller.generations().map(|t| LiveUnit {
+                        unit: t.unit.clone(),
+                        source: t.source.clone(),
+                        generation: t.generation,
+                        fingerprint: t.fingerprint,
+                        main_pid: None,
+                        state: match t.phase() {
+                            Phase::Starting { .. } => UnitState::Activating,
+                            Phase::Stopping { .. } => UnitState::Deactivating,
+                            _ => UnitState::Active,
+                        },
+                    }).collect();
+                    world.step(Event::Resync { asked, found });
+                }
+            }
+        }
+        world.step(Event::Desired { desired: Arc::clone(&last), proven: false });
+        for _ in 0..40 {
+            world.settle();
+            if world.controller.next_deadline().is_some() { world.advance_to_deadline(); }
+        }
+        world.settle();
+        let wanted: BTreeMap<_, _> =
+            last.workers.values().map(|w| (w.name.clone(), w.fingerprint)).collect();
+        prop_assert_eq!(world.served(), wanted);
+        prop_assert_eq!(world.units.len(), last.workers.len());
+        prop_assert_eq!(world.controller.ports.leased(), last.workers.len());
+    }
+}
+
+/// The death of a unit takes it from the table before the news of it is acted on, as a dead
+/// process does: only then may the controller forget it.
+fn kill(world: &mut World, unit: &UnitName, state: UnitState) {
+    let tracked = world.controller.generations().any(|tracked| tracked.unit == *unit);
+    assert!(tracked, "{unit} lives, and nobody knows of it");
+    world.unit(unit, state);
+}

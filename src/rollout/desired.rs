@@ -1,0 +1,39 @@
+//! What is wanted: one deployment (or the source tree), resolved against the configuration.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::config::settings::WorkerSettings;
+use crate::ids::{CommitId, Md5, WorkerName};
+use crate::launcher::Source;
+use crate::proxy::table::PublicTree;
+
+/// Everything a rollout needs to know of what is wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Desired {
+    /// The commit; `None` when workers run from the source tree.
+    pub commit: Option<CommitId>,
+    /// The branch it was built from.
+    pub branch: Option<String>,
+    /// The tag that names the commit.
+    pub tag: Option<String>,
+    /// The manifest's `deployment_id`, so that activating a commit again is a new wish.
+    pub deployment_id: Option<String>,
+    /// Each worker.
+    pub workers: BTreeMap<WorkerName, DesiredWorker>,
+}
+
+/// What is wanted of one worker.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredWorker {
+    /// Its name.
+    pub name: WorkerName,
+    /// Where its files are.
+    pub source: Source,
+    /// What it is made of: a generation with the same fingerprint need not be replaced.
+    pub fingerprint: Md5,
+    /// What holds for it.
+    pub settings: Arc<WorkerSettings>,
+    /// Its public files, nearest first.
+    pub public: Vec<PublicTree>,
+}

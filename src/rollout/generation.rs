@@ -1,0 +1,185 @@
+//! The life of one generation. `lifecycle.dot` beside this file draws it; a test compares the two.
+
+use std::fmt;
+use std::time::Instant;
+
+use crate::ids::{Generation, Md5, UnitName};
+use crate::launcher::Source;
+
+/// Where a generation stands. Each phase owns what only it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// systemd was asked for it, and it is not READY yet.
+    Starting {
+        /// When it was asked for.
+        since: Instant,
+    },
+    /// READY, and its health path is being asked.
+    Probing,
+    /// Fit to serve, and waiting for the rest of its deployment.
+    Ready,
+    /// In the published table.
+    Serving {
+        /// When it was published.
+        since: Instant,
+    },
+    /// Replaced: finishes the requests it has.
+    Draining {
+        /// When the next step is due: ending its streams, or else stopping it.
+        due: Instant,
+        /// Whether its streams were told to end.
+        cut: bool,
+    },
+    /// Told to stop.
+    Stopping {
+        /// When it was told.
+        since: Instant,
+    },
+    /// Gone, as it was told to.
+    Stopped,
+    /// Gone, or given up, before it ever served.
+    Failed,
+}
+
+impl Phase {
+    /// The phase's name, as the picture has it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Starting { .. } => "Starting",
+            Self::Probing => "Probing",
+            Self::Ready => "Ready",
+            Self::Serving { .. } => "Serving",
+            Self::Draining { .. } => "Draining",
+            Self::Stopping { .. } => "Stopping",
+            Self::Stopped => "Stopped",
+            Self::Failed => "Failed",
+        }
+    }
+
+    /// Whether the generation has yet to serve.
+    pub fn is_before_serving(&self) -> bool {
+        matches!(self, Self::Starting { .. } | Self::Probing | Self::Ready)
+    }
+
+    /// Whether `next` may follow.
+    fn leads_to(&self, next: &Self) -> bool {
+        use Phase::*;
+        match (self, next) {
+            (Starting { .. }, Probing)
+            | (Probing, Ready)
+            | (Ready, Serving { .. })
+            | (Serving { .. }, Draining { .. })
+            | (Draining { cut: false, .. }, Draining { cut: true, .. }) => true,
+            // Whatever lives can be told to stop, and whatever lives can die.
+            (Starting { .. } | Probing | Ready, Stopping { .. } | Failed) => true,
+            (Serving { .. } | Draining { .. }, Stopping { .. } | Stopped) => true,
+            (Stopping { .. }, Stopped) => true,
+            _ => false,
+        }
+    }
+}
+
+/// A generation that the controller knows of.
+#[derive(Debug, Clone)]
+pub struct Tracked {
+    /// Its unit.
+    pub unit: UnitName,
+    /// Its number.
+    pub generation: Generation,
+    /// Where its files come from.
+    pub source: Source,
+    /// What it was made of: equal fingerprints need no restart.
+    pub fingerprint: Md5,
+    phase: Phase,
+}
+
+/// A step that the life of a generation does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{unit} cannot go from {from} to {to}")]
+pub struct IllegalTransition {
+    unit: UnitName,
+    from: &'static str,
+    to: &'static str,
+}
+
+impl Tracked {
+    /// A generation that was just asked for.
+    pub fn starting(
+        unit: UnitName,
+        generation: Generation,
+        source: Source,
+        fingerprint: Md5,
+        now: Instant,
+    ) -> Self {
+        Self { unit, generation, source, fingerprint, phase: Phase::Starting { since: now } }
+    }
+
+    /// A generation found alive, in the phase its state calls for.
+    pub fn adopted(
+        unit: UnitName,
+        generation: Generation,
+        source: Source,
+        fingerprint: Md5,
+        phase: Phase,
+    ) -> Self {
+        Self { unit, generation, source, fingerprint, phase }
+    }
+
+    /// Where it stands.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Goes on to `next`, or stays and says that there is no such step.
+    pub fn advance(&mut self, next: Phase) -> Result<(), IllegalTransition> {
+        if !self.phase.leads_to(&next) {
+            let (from, to) = (self.phase.name(), next.name());
+            return Err(IllegalTransition { unit: self.unit.clone(), from, to });
+        }
+        self.phase = next;
+        Ok(())
+    }
+}
+
+impl fmt::Display for Tracked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} (port {})", self.unit.worker, self.generation, self.unit.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    /// Every arrow of the picture is a step of the code, and the other way round.
+    #[test]
+    fn the_picture_shows_the_code() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        let phases = [
+            Phase::Starting { since: now },
+            Phase::Probing,
+            Phase::Ready,
+            Phase::Serving { since: now },
+            Phase::Draining { due: now, cut: false },
+            Phase::Draining { due: later, cut: true },
+            Phase::Stopping { since: now },
+            Phase::Stopped,
+            Phase::Failed,
+        ];
+        let mut code = BTreeSet::new();
+        for from in &phases {
+            for to in phases.iter().filter(|to| from.leads_to(to)) {
+                code.insert(format!("{} -> {}", from.name(), to.name()));
+            }
+        }
+        let picture: BTreeSet<String> = include_str!("lifecycle.dot")
+            .lines()
+            .filter(|line| line.contains("->"))
+            .map(|line| line.split([';', '[']).next().unwrap_or(line).trim().to_owned())
+            .collect();
+        assert_eq!(code, picture);
+    }
+}

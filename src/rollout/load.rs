@@ -1,0 +1,233 @@
+//! From files to what is wanted: configuration, manifest, deployment, worker settings.
+//!
+//! Everything here blocks and may take long (a deployment is hashed whole), so the actor runs it
+//! beside itself. A load either succeeds whole or changes nothing.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::desired::{Desired, DesiredWorker};
+use crate::config::discover::{self, discover};
+use crate::config::settings::{Mode, Settings};
+use crate::config::{self, ConfigErrors, Sources};
+use crate::ids::{CommitId, Md5, WorkerName};
+use crate::launcher::facts::{self, Facts};
+use crate::launcher::{LaunchError, LauncherConfig, Output, Source};
+use crate::proxy::table::PublicTree;
+use crate::store::deployment::Deployment;
+use crate::store::digest::DigestCache;
+use crate::store::document::ReadError;
+use crate::store::layout::DeployDir;
+use crate::store::manifest::Manifest;
+use crate::store::verify::{VerifyError, verify};
+
+/// Reads what is wanted. Keeps the digests of files it has seen, so that looking again costs a
+/// stat for each.
+#[derive(Debug)]
+pub struct Loader {
+    sources: Sources,
+    output: Output,
+    digests: DigestCache,
+    digests_file: PathBuf,
+}
+
+/// Everything one load found.
+#[derive(Debug)]
+pub struct Wanted {
+    /// The configuration.
+    pub settings: Settings,
+    /// What is allowed and still odd.
+    pub warnings: Vec<String>,
+    /// What is to be served.
+    pub desired: Arc<Desired>,
+}
+
+/// Why a load changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A configuration file is not valid.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// Nothing was ever deployed.
+    #[error("{}: no deployment yet; `tqctl build` makes one", .0.display())]
+    NoManifest(PathBuf),
+    /// A document of the store cannot be read.
+    #[error(transparent)]
+    Document(#[from] ReadError),
+    /// A deployment is not what its record says.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// A worker's own configuration is not valid.
+    #[error(transparent)]
+    Worker(#[from] LaunchError),
+    /// A folder cannot be read.
+    #[error("{}: {error}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Two workers of the source tree claim one route.
+    #[error("{first} and {second} both want {route}: set `route:` in one's config/worker.yaml")]
+    RouteTwice {
+        /// One worker.
+        first: WorkerName,
+        /// The other.
+        second: WorkerName,
+        /// The route.
+        route: String,
+    },
+}
+
+impl Loader {
+    /// A loader of the given configuration, for workers whose output goes to `output`. Digests
+    /// are remembered in `state_dir`.
+    pub fn new(sources: Sources, output: Output, state_dir: &Path) -> Self {
+        let digests_file = state_dir.join("digests.json");
+        Self { sources, output, digests: DigestCache::load(&digests_file), digests_file }
+    }
+
+    /// What configuration and manifest (in development: the source tree) ask for now.
+    pub fn load_wanted(&mut self) -> Result<Wanted, LoadError> {
+        let loaded = config::load(&self.sources)?;
+        let launcher = LauncherConfig::new(&loaded.settings, self.output.clone());
+        let desired = match loaded.settings.mode {
+            Mode::Prod => self.deployed(&loaded.settings, &launcher)?,
+            Mode::Dev => self.in_tree(&loaded.settings, &launcher)?,
+        };
+        if let Err(error) = self.digests.save(&self.digests_file) {
+            tracing::debug!("{}: {error}", self.digests_file.display());
+        }
+        let mut warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+        warnings.extend(hidden(&loaded.settings, &desired));
+        Ok(Wanted { settings: loaded.settings, warnings, desired: Arc::new(desired) })
+    }
+
+    /// A deployment that served before. Its files were verified then; what runs is adopted, and
+    /// what has to start again is started from them.
+    pub fn load_commit(&mut self, commit: &CommitId) -> Result<Arc<Desired>, LoadError> {
+        let settings = config::load(&self.sources)?.settings;
+        let launcher = LauncherConfig::new(&settings, self.output.clone());
+        let deploy = DeployDir::new(&settings.deployments.deploy_dir);
+        let deployment = Deployment::read(&deploy, commit)?;
+        Ok(Arc::new(self.resolve(&deploy, &deployment, None, &launcher)?))
+    }
+
+    fn deployed(
+        &mut self,
+        settings: &Settings,
+        launcher: &LauncherConfig,
+    ) -> Result<Desired, LoadError> {
+        let deploy = DeployDir::new(&settings.deployments.deploy_dir);
+        let path = &settings.deployments.manifest_file;
+        let (manifest, _) = match Manifest::read(&deploy) {
+            Err(ReadError::Absent(_)) => return Err(LoadError::NoManifest(path.clone())),
+            read => read?,
+        };
+        let deployment = &manifest.deployment.deployment;
+        verify(&deploy, deployment, &mut self.digests, Timestamp::now())?;
+        self.resolve(&deploy, deployment, Some(manifest.deployment_id.clone()), launcher)
+    }
+
+    fn resolve(
+        &mut self,
+        deploy: &DeployDir,
+        deployment: &Deployment,
+        deployment_id: Option<String>,
+        launcher: &LauncherConfig,
+    ) -> Result<Desired, LoadError> {
+        let commit = &deployment.git_commit;
+        let mut workers = BTreeMap::new();
+        for (name, part) in &deployment.workers {
+            let source = Source::Deployment(commit.clone());
+            let folder = deploy.worker_dir(commit, name).join("public");
+            let public = public_tree(folder, Some(part.public_md5))?;
+            let worker = self.worker(name, source, public.into_iter().collect(), launcher)?;
+            workers.insert(name.clone(), worker);
+        }
+        Ok(Desired {
+            commit: Some(commit.clone()),
+            branch: deployment.git_branch.clone(),
+            tag: deployment.git_tag.clone(),
+            deployment_id,
+            workers,
+        })
+    }
+
+    fn in_tree(
+        &mut self,
+        settings: &Settings,
+        launcher: &LauncherConfig,
+    ) -> Result<Desired, LoadError> {
+        let folder = |path: &Path, error| LoadError::Folder { path: path.to_owned(), error };
+        let dir = &settings.discovery.workers_dir;
+        let discover::Discovered { workers: found, .. } =
+            discover(&settings.discovery).map_err(|error| folder(dir, error))?;
+        let root = &settings.static_files.dev_root;
+        let mut workers: BTreeMap<WorkerName, DesiredWorker> = BTreeMap::new();
+        for discovered in found {
+            let name = discovered.name;
+            let mut public = Vec::new();
+            for owner in [name.as_str(), "shared"] {
+                public.extend(public_tree(root.join(owner).join("public"), None)?);
+            }
+            let worker = self.worker(&name, Source::Tree, public, launcher)?;
+            let route = &worker.settings.route;
+            if let Some(other) = workers.values().find(|other| other.settings.route == *route) {
+                let first = other.name.clone();
+                let route = route.to_string();
+                return Err(LoadError::RouteTwice { first, second: name, route });
+            }
+            workers.insert(name, worker);
+        }
+        Ok(Desired { commit: None, branch: None, tag: None, deployment_id: None, workers })
+    }
+
+    fn worker(
+        &mut self,
+        name: &WorkerName,
+        source: Source,
+        public: Vec<PublicTree>,
+        launcher: &LauncherConfig,
+    ) -> Result<DesiredWorker, LoadError> {
+        let Facts { settings, fingerprint, .. } =
+            facts::read(launcher, name, &source, &mut self.digests)?;
+        let settings = Arc::new(settings);
+        Ok(DesiredWorker { name: name.clone(), source, fingerprint, settings, public })
+    }
+}
+
+/// A word on each worker whose requests the static files take.
+fn hidden(settings: &Settings, desired: &Desired) -> Vec<String> {
+    let files = &settings.static_files;
+    let taken = |worker: &&DesiredWorker| {
+        files.enabled && files.url_prefix.covers(worker.settings.route.as_str())
+    };
+    desired
+        .workers
+        .values()
+        .filter(taken)
+        .map(|worker| {
+            format!(
+                "{} gets no requests: {} lies below server.static.url_prefix; set `route:` in its \
+                 config/worker.yaml",
+                worker.name, worker.settings.route
+            )
+        })
+        .collect()
+}
+
+/// Opens a folder of public files; `None` where there is none.
+fn public_tree(path: PathBuf, digest: Option<Md5>) -> Result<Option<PublicTree>, LoadError> {
+    match File::open(&path) {
+        Ok(root) => Ok(Some(PublicTree { root: Arc::new(root), path, digest })),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(LoadError::Folder { path, error }),
+    }
+}

@@ -1,0 +1,223 @@
+//! What the daemon must remember over a restart: `state.json` in its state directory.
+//!
+//! Desired is not actual: `manifest.json` is the deployer's word, this file is the daemon's own
+//! account of what served, what served well, and what failed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{CommitId, Generation, UnitName, WorkerName};
+use crate::store::atomic;
+
+/// The format this program writes.
+const SCHEMA: u32 = 1;
+
+/// How many outcomes are remembered.
+const HISTORY: usize = 100;
+
+/// The daemon's memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    schema: u32,
+    /// The deployment whose routes were published last.
+    #[serde(default)]
+    pub current: Option<DeploymentRef>,
+    /// The last deployment that came to serve whole.
+    #[serde(default)]
+    pub last_good: Option<DeploymentRef>,
+    /// The deployment that was tried last and did not come to serve; not tried again until
+    /// somebody asks, or activates another.
+    #[serde(default)]
+    pub failed: Option<FailedDeployment>,
+    /// The last number of each worker's generations.
+    #[serde(default)]
+    pub generations: BTreeMap<WorkerName, Generation>,
+    /// The units of the last published table.
+    #[serde(default)]
+    pub serving: Vec<UnitName>,
+    /// What came of the last rollouts, newest last.
+    #[serde(default)]
+    pub history: Vec<HistoryEntry>,
+}
+
+/// One activation of one commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentRef {
+    /// The commit.
+    pub commit: CommitId,
+    /// The manifest's `deployment_id`.
+    pub deployment_id: Option<String>,
+}
+
+/// A deployment that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedDeployment {
+    /// Which.
+    #[serde(flatten)]
+    pub deployment: DeploymentRef,
+    /// Why, in a line.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// One line of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// Which deployment.
+    #[serde(flatten)]
+    pub deployment: DeploymentRef,
+    /// When it ended.
+    pub at: Timestamp,
+    /// `None` when it came to serve, else why not.
+    pub failure: Option<String>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA,
+            current: None,
+            last_good: None,
+            failed: None,
+            generations: BTreeMap::new(),
+            serving: Vec::new(),
+            history: Vec::new(),
+        }
+    }
+}
+
+impl State {
+    /// Whether this deployment was tried last and failed.
+    pub fn has_failed(&self, deployment: &DeploymentRef) -> bool {
+        self.failed.as_ref().is_some_and(|failed| failed.deployment == *deployment)
+    }
+
+    /// A deployment serves.
+    pub fn served(&mut self, deployment: DeploymentRef, at: Timestamp) {
+        self.current = Some(deployment.clone());
+        self.last_good = Some(deployment.clone());
+        self.failed = None;
+        self.remember(HistoryEntry { deployment, at, failure: None });
+    }
+
+    /// A deployment did not come to serve.
+    pub fn did_not_serve(&mut self, deployment: DeploymentRef, reason: String, at: Timestamp) {
+        self.remember(HistoryEntry {
+            deployment: deployment.clone(),
+            at,
+            failure: Some(reason.clone()),
+        });
+        self.failed = Some(FailedDeployment { deployment, reason, at });
+    }
+
+    fn remember(&mut self, entry: HistoryEntry) {
+        let excess = (self.history.len() + 1).saturating_sub(HISTORY);
+        self.history.drain(..excess);
+        self.history.push(entry);
+    }
+}
+
+/// Where the state is kept.
+#[derive(Debug, Clone)]
+pub struct StateFile {
+    path: PathBuf,
+}
+
+impl StateFile {
+    /// `state.json` in the given directory.
+    pub fn in_dir(state_dir: &Path) -> Self {
+        Self { path: state_dir.join("state.json") }
+    }
+
+    /// Reads it. What cannot be read is as good as none: the state is a cache of what systemd and
+    /// the manifest say, so an error costs a restart of workers at most. It is returned beside
+    /// the empty state, to be reported.
+    pub fn load(&self) -> (State, Option<String>) {
+        let complain = |error: &dyn std::fmt::Display| {
+            Some(format!("{}: {error}; going on without it", self.path.display()))
+        };
+        let text = match std::fs::read(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Default::default(),
+            Err(error) => return (State::default(), complain(&error)),
+        };
+        match serde_json::from_slice::<State>(&text) {
+            Ok(state) if state.schema == SCHEMA => (state, None),
+            Ok(state) => {
+                let unknown = format!("schema {} is not known, only {SCHEMA}", state.schema);
+                (State::default(), complain(&unknown))
+            }
+            Err(error) => (State::default(), complain(&error)),
+        }
+    }
+
+    /// Writes it, so that a crash leaves the old or the new, never a part.
+    pub fn save(&self, state: &State) -> io::Result<()> {
+        let mut text = serde_json::to_vec_pretty(state)?;
+        text.push(b'\n');
+        atomic::write(&self.path, &text, 0o600)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deployment(digit: char) -> DeploymentRef {
+        DeploymentRef {
+            commit: digit.to_string().repeat(40).parse().unwrap(),
+            deployment_id: Some("deploy-1".into()),
+        }
+    }
+
+    #[test]
+    fn what_is_saved_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::in_dir(dir.path());
+        assert_eq!(file.load(), (State::default(), None));
+        let mut state = State::default();
+        state.served(deployment('a'), Timestamp::UNIX_EPOCH);
+        state.did_not_serve(deployment('b'), "index exited 1".into(), Timestamp::UNIX_EPOCH);
+        file.save(&state).unwrap();
+        assert_eq!(file.load(), (state, None));
+    }
+
+    #[test]
+    fn a_broken_file_is_reported_and_costs_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = StateFile::in_dir(dir.path());
+        for text in ["", "{", "{\"schema\": 7}"] {
+            std::fs::write(dir.path().join("state.json"), text).unwrap();
+            let (state, complaint) = file.load();
+            assert_eq!(state, State::default());
+            assert!(complaint.unwrap().contains("state.json"));
+        }
+    }
+
+    #[test]
+    fn a_failure_is_remembered_until_something_serves() {
+        let mut state = State::default();
+        state.served(deployment('a'), Timestamp::UNIX_EPOCH);
+        state.did_not_serve(deployment('b'), "x".into(), Timestamp::UNIX_EPOCH);
+        assert!(state.has_failed(&deployment('b')));
+        assert_eq!(state.last_good, Some(deployment('a')));
+        let again = DeploymentRef { deployment_id: Some("deploy-2".into()), ..deployment('b') };
+        assert!(!state.has_failed(&again), "activated again, it is a new wish");
+        state.served(deployment('b'), Timestamp::UNIX_EPOCH);
+        assert!(!state.has_failed(&deployment('b')));
+    }
+
+    #[test]
+    fn history_is_bounded() {
+        let mut state = State::default();
+        for _ in 0..HISTORY + 5 {
+            state.served(deployment('a'), Timestamp::UNIX_EPOCH);
+        }
+        assert_eq!(state.history.len(), HISTORY);
+    }
+}

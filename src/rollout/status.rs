@@ -1,0 +1,162 @@
+//! What the rollout tells whoever asks: a snapshot, published after every step.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::controller::Controller;
+use super::generation::Phase;
+use super::state::{DeploymentRef, FailedDeployment, State};
+use crate::ids::{CommitId, Generation, Md5, RoutePath, UnitName, WorkerName};
+use crate::launcher::Source;
+use crate::proxy::target::Target;
+
+/// Everything the control plane knows, at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Snapshot {
+    /// What the manifest asks for, as last read.
+    pub desired: Option<DeploymentRef>,
+    /// Whether any deployment's routes are published.
+    pub decided: bool,
+    /// What is published.
+    pub actual: Option<CommitId>,
+    /// The branch it was built from.
+    pub branch: Option<String>,
+    /// The tag that names its commit.
+    pub tag: Option<String>,
+    /// What is on its way.
+    pub rolling_out: Option<CommitId>,
+    /// The last that came to serve whole.
+    pub last_good: Option<DeploymentRef>,
+    /// The last that did not.
+    pub failed: Option<FailedDeployment>,
+    /// Every worker of the published deployment, and those that still have a generation.
+    pub workers: Vec<WorkerSnapshot>,
+    /// What an operator should know, newest last; bounded.
+    pub warnings: Vec<String>,
+}
+
+/// One worker.
+#[derive(Debug, Clone)]
+pub struct WorkerSnapshot {
+    /// Its name.
+    pub name: WorkerName,
+    /// Where it is mounted, if it is part of the published deployment.
+    pub route: Option<RoutePath>,
+    /// Its generations, oldest first.
+    pub generations: Vec<GenerationSnapshot>,
+    /// Whether it waits for its next attempt.
+    pub restart_due: bool,
+    /// Why a generation of it failed last, until one serves.
+    pub last_failure: Option<String>,
+}
+
+/// One generation.
+#[derive(Debug, Clone)]
+pub struct GenerationSnapshot {
+    /// Its number.
+    pub generation: Generation,
+    /// Its unit.
+    pub unit: UnitName,
+    /// Its phase's name: `Starting`, `Serving`, …
+    pub phase: &'static str,
+    /// Since when it serves, as far as it does.
+    pub since: Option<Timestamp>,
+    /// Where its files come from.
+    pub source: Source,
+    /// What it is made of.
+    pub fingerprint: Md5,
+    /// What counts its requests in flight, once it has served.
+    pub target: Option<Arc<Target>>,
+}
+
+impl Snapshot {
+    /// The state of this moment; warnings are left empty.
+    pub fn of(
+        controller: &Controller,
+        state: &State,
+        desired: Option<&DeploymentRef>,
+        targets: &HashMap<UnitName, Arc<Target>>,
+        now: Instant,
+    ) -> Self {
+        let current = controller.current();
+        let blank = |name: &WorkerName| WorkerSnapshot {
+            name: name.clone(),
+            route: current.and_then(|c| c.workers.get(name)).map(|w| w.settings.route.clone()),
+            generations: Vec::new(),
+            restart_due: controller.restart_due_for(name),
+            last_failure: controller.last_failure(name).map(ToString::to_string),
+        };
+        let mut workers: BTreeMap<WorkerName, WorkerSnapshot> = current
+            .iter()
+            .flat_map(|current| current.workers.keys())
+            .map(|name| (name.clone(), blank(name)))
+            .collect();
+        for tracked in controller.generations() {
+            let name = &tracked.unit.worker;
+            let worker = workers.entry(name.clone()).or_insert_with(|| blank(name));
+            worker.generations.push(GenerationSnapshot {
+                generation: tracked.generation,
+                unit: tracked.unit.clone(),
+                phase: tracked.phase().name(),
+                since: match tracked.phase() {
+                    Phase::Serving { since } => date_of(since, now),
+                    _ => None,
+                },
+                source: tracked.source.clone(),
+                fingerprint: tracked.fingerprint,
+                target: targets.get(&tracked.unit).map(Arc::clone),
+            });
+        }
+        for worker in workers.values_mut() {
+            worker.generations.sort_by_key(|generation| generation.generation);
+        }
+        Self {
+            desired: desired.cloned(),
+            decided: current.is_some(),
+            actual: current.and_then(|current| current.commit.clone()),
+            branch: current.and_then(|current| current.branch.clone()),
+            tag: current.and_then(|current| current.tag.clone()),
+            rolling_out: controller.rolling_out().and_then(|desired| desired.commit.clone()),
+            last_good: state.last_good.clone(),
+            failed: state.failed.clone(),
+            workers: workers.into_values().collect(),
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// The date of a moment of the steady clock, for people.
+fn date_of(moment: Instant, now: Instant) -> Option<Timestamp> {
+    let ago = SignedDuration::try_from(now.saturating_duration_since(moment)).ok()?;
+    Timestamp::now().checked_sub(ago).ok()
+}
+
+/// One line, for `systemctl status`.
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let serving = |worker: &&WorkerSnapshot| {
+            worker.generations.iter().any(|generation| generation.phase == "Serving")
+        };
+        match (&self.actual, self.decided) {
+            (Some(commit), _) => write!(f, "serving {}", commit.short())?,
+            (None, true) => f.write_str("serving the source tree")?,
+            (None, false) => f.write_str("nothing to serve yet")?,
+        }
+        let all = self.workers.iter().filter(|worker| worker.route.is_some());
+        let (count, ready) = (all.clone().count(), all.filter(serving).count());
+        write!(f, ", {ready} of {count} workers ready")?;
+        if let Some(commit) = &self.rolling_out {
+            write!(f, ", rolling out {}", commit.short())?;
+        }
+        match &self.failed {
+            Some(failed) => {
+                write!(f, "; {} failed: {}", failed.deployment.commit.short(), failed.reason)
+            }
+            None => Ok(()),
+        }
+    }
+}

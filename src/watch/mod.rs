@@ -1,0 +1,3 @@
+//! Noticing that files changed.
+
+pub mod manifest;

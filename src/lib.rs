@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` has the map; the arrows between modules are checked by `tests/layering.rs`.
 
+pub mod build;
 pub mod config;
 pub mod ids;
 pub mod launcher;
@@ -9,4 +10,5 @@ pub mod proxy;
 pub mod rollout;
 pub mod sd;
 pub mod store;
+pub mod version;
 pub mod watch;

@@ -1,0 +1,103 @@
+//! One call of cargo for all programs of a workspace.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use cargo_metadata::{Message, PackageId};
+
+use super::super::error::BuildError;
+use super::super::report::{Event, Report};
+use super::super::{Profile, Stamp};
+use super::{Binary, Workspace, program};
+
+/// The executables that came out, by package. A package that is missing did not build.
+pub(in super::super) type Executables = BTreeMap<PackageId, PathBuf>;
+
+/// How cargo is to be called.
+pub(in super::super) struct CargoRun<'a> {
+    /// The workspace that all of them belong to.
+    pub(in super::super) workspace: &'a Workspace,
+    /// The packages of all programs that are ever built from this workspace. Cargo unites the
+    /// features of dependencies over the packages it is told: with always the same ones, a
+    /// dependency is not compiled anew because another set of programs has changed.
+    pub(in super::super) together: BTreeSet<&'a PackageId>,
+    /// The programs to build now.
+    pub(in super::super) binaries: Vec<&'a Binary>,
+    pub(in super::super) profile: Profile,
+    pub(in super::super) jobs: usize,
+    pub(in super::super) target_dir: &'a Path,
+    pub(in super::super) stamp: Option<&'a Stamp>,
+    pub(in super::super) colour: bool,
+}
+
+impl CargoRun<'_> {
+    /// Builds as many as can be built; the compiler's messages go to `report`, and cargo's own to
+    /// stderr.
+    pub(in super::super) fn run(&self, report: &dyn Report) -> Result<Executables, BuildError> {
+        let spawn = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => BuildError::NoRust,
+            _ => BuildError::io("cargo", error),
+        };
+        let mut cargo = self.command().spawn().map_err(spawn)?;
+        let mut executables = Executables::new();
+        if let Some(stdout) = cargo.stdout.take() {
+            for message in Message::parse_stream(BufReader::new(stdout)) {
+                match message.map_err(|source| BuildError::io("cargo", source))? {
+                    Message::CompilerArtifact(artifact) => {
+                        let wanted = self.binaries.iter().any(|binary| {
+                            binary.package == artifact.package_id
+                                && artifact.target.is_bin()
+                                && binary.target == artifact.target.name
+                        });
+                        if let Some(executable) = artifact.executable.filter(|_| wanted) {
+                            executables.insert(artifact.package_id, executable.into());
+                        }
+                    }
+                    Message::CompilerMessage(message) => {
+                        if let Some(text) = &message.message.rendered {
+                            report.event(Event::Diagnostic(text));
+                        }
+                    }
+                    // A script's or a macro's own words.
+                    Message::TextLine(line) => report.event(Event::Output(&line)),
+                    _ => {}
+                }
+            }
+        }
+        // Its verdict is in what it built.
+        cargo.wait().map_err(|source| BuildError::io("cargo", source))?;
+        Ok(executables)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(program());
+        command.current_dir(&self.workspace.root).stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(["build", "--keep-going", "--message-format"]);
+        command.arg(if self.colour { "json-diagnostic-rendered-ansi" } else { "json" });
+        command.args(["--color", if self.colour { "always" } else { "never" }]);
+        command.args(["--profile", self.profile.cargo_name()]);
+        if self.profile == Profile::Release {
+            command.args(["--config", "profile.release.strip=true"]);
+        }
+        if self.workspace.locked {
+            command.arg("--locked");
+        }
+        command.arg("--jobs").arg(self.jobs.to_string());
+        command.arg("--target-dir").arg(self.target_dir);
+        for package in &self.together {
+            command.args(["--package", &package.repr]);
+        }
+        for binary in &self.binaries {
+            command.args(["--bin", &binary.target]);
+        }
+        for (name, value) in Stamp::variables(self.stamp) {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+    }
+}

@@ -1,0 +1,198 @@
+//! The programs of a project, and how each is built.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use super::cargo::{Binary, Workspace};
+use super::error::BuildError;
+use super::inputs::Inputs;
+use super::{Profile, Project, command, go};
+use crate::config::discover;
+use crate::config::worker::WorkerFile;
+use crate::ids::{RoutePath, WorkerName};
+
+/// The package and program that is tqserver itself.
+pub(super) const SERVER: &str = "tqserver";
+
+/// A program to build.
+pub(super) struct Program {
+    pub(super) name: String,
+    /// Its folder in a deployment: `workers/<name>` or `server`.
+    pub(super) place: String,
+    /// The worker's folder, or the server's package.
+    pub(super) folder: PathBuf,
+    pub(super) recipe: Recipe,
+}
+
+/// How a program is built.
+pub(super) enum Recipe {
+    /// By cargo.
+    Cargo {
+        /// Which of [`Catalogue::workspaces`].
+        workspace: usize,
+        binary: Binary,
+    },
+    /// By go, from `src/`.
+    Go,
+    /// By `build:` of its worker.yaml, into `bin/`.
+    Command(Vec<String>),
+    /// Not at all: `run:` of its worker.yaml interprets what is in `bin/`.
+    Ready,
+}
+
+/// A worker of the project.
+pub(super) struct Worker {
+    pub(super) name: WorkerName,
+    pub(super) route: RoutePath,
+    /// Its executable below its folder: `bin/<name>`, or what `run:` names there.
+    pub(super) binary: String,
+    pub(super) program: Program,
+}
+
+/// A folder beside the workers that is none.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Skipped {
+    /// Which.
+    pub folder: PathBuf,
+    /// Why it is no worker.
+    pub reason: String,
+}
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.folder.file_name().unwrap_or(self.folder.as_os_str());
+        write!(f, "{} ({})", name.display(), self.reason)
+    }
+}
+
+/// All programs of a project.
+pub(super) struct Catalogue {
+    pub(super) workspaces: Vec<Workspace>,
+    pub(super) workers: Vec<Worker>,
+    pub(super) server: Option<Program>,
+    pub(super) skipped: Vec<Skipped>,
+    profile: Profile,
+}
+
+impl Catalogue {
+    /// Finds them. The server counts in releases, where the project contains it.
+    pub(super) fn read(project: &Project, profile: Profile) -> Result<Self, BuildError> {
+        let found = discover::discover(&project.discovery)
+            .map_err(|error| BuildError::Config(error.to_string()))?;
+        let skipped: Vec<_> =
+            found.skipped.into_iter().map(|(folder, reason)| Skipped { folder, reason }).collect();
+        if found.workers.is_empty() {
+            let folder = project.discovery.workers_dir.clone();
+            return Err(BuildError::NoWorkers { folder, skipped });
+        }
+        let mut catalogue =
+            Self { workspaces: Vec::new(), workers: Vec::new(), server: None, skipped, profile };
+        catalogue.add_server(project)?;
+        for worker in found.workers {
+            catalogue.add_worker(worker.name, worker.dir)?;
+        }
+        Ok(catalogue)
+    }
+
+    fn add_server(&mut self, project: &Project) -> Result<(), BuildError> {
+        let manifest = project.root.join("Cargo.toml");
+        if !manifest.is_file() {
+            return Ok(());
+        }
+        let workspace = Workspace::load(&manifest, self.profile)?;
+        if let Some((binary, folder)) = workspace.binary_named(SERVER)
+            && self.profile == Profile::Release
+        {
+            let recipe = Recipe::Cargo { workspace: 0, binary };
+            let (name, place) = (SERVER.to_owned(), "server".to_owned());
+            self.server = Some(Program { name, place, folder, recipe });
+        }
+        self.workspaces.push(workspace);
+        Ok(())
+    }
+
+    fn add_worker(&mut self, name: WorkerName, folder: PathBuf) -> Result<(), BuildError> {
+        let path = folder.join(WorkerFile::PATH);
+        let file =
+            WorkerFile::read(&path).map_err(|error| BuildError::Config(error.to_string()))?;
+        let recipe = if let Some(words) = file.build.clone() {
+            Recipe::Command(words)
+        } else if folder.join("Cargo.toml").is_file() {
+            self.cargo_recipe(&folder, name.as_str())?
+        } else if folder.join("src/main.go").is_file() {
+            Recipe::Go
+        } else if file.run.is_some() {
+            Recipe::Ready
+        } else {
+            return Err(BuildError::NoRecipe(folder));
+        };
+        let binary = match &file.run {
+            None => format!("bin/{name}"),
+            Some(words) => words
+                .iter()
+                .map(|word| word.strip_prefix("./").unwrap_or(word))
+                .find(|word| word.starts_with("bin/"))
+                .ok_or_else(|| BuildError::RunOutsideBin(folder.clone()))?
+                .to_owned(),
+        };
+        let route = file.route_for(&name);
+        let place = format!("workers/{name}");
+        let program = Program { name: name.to_string(), place, folder, recipe };
+        self.workers.push(Worker { name, route, binary, program });
+        Ok(())
+    }
+
+    fn cargo_recipe(&mut self, folder: &Path, name: &str) -> Result<Recipe, BuildError> {
+        let known = |workspaces: &[Workspace]| {
+            workspaces.iter().enumerate().find_map(|(workspace, it)| {
+                let binary = it.binary_in(folder, name)?;
+                Some(binary.map(|binary| Recipe::Cargo { workspace, binary }))
+            })
+        };
+        if let Some(recipe) = known(&self.workspaces) {
+            return recipe;
+        }
+        let manifest = folder.join("Cargo.toml");
+        self.workspaces.push(Workspace::load(&manifest, self.profile)?);
+        known(&self.workspaces).unwrap_or(Err(BuildError::NoBinaryTarget {
+            manifest,
+            name: name.to_owned(),
+            found: Vec::new(),
+        }))
+    }
+
+    /// Every program: the workers' by name, then the server.
+    pub(super) fn programs(&self) -> impl Iterator<Item = &Program> {
+        self.workers.iter().map(|worker| &worker.program).chain(&self.server)
+    }
+
+    /// What a program is made from, as far as it is known before it is built.
+    pub(super) fn inputs(
+        &self,
+        project: &Project,
+        program: &Program,
+    ) -> Result<Inputs, BuildError> {
+        let mut inputs = Inputs::new(&project.root);
+        let stamped = self.profile == Profile::Release && project.build.include_commit_in_binary;
+        inputs.field("stamped", [u8::from(stamped)]);
+        match &program.recipe {
+            Recipe::Cargo { workspace, binary } => {
+                inputs.field("recipe", "cargo");
+                self.workspaces[*workspace].add_inputs(binary, self.profile, &mut inputs)?;
+            }
+            Recipe::Go => {
+                inputs.field("recipe", "go");
+                go::add_inputs(program, self.profile, &project.build, &mut inputs)?;
+            }
+            Recipe::Command(words) => {
+                inputs.field("recipe", "command");
+                command::add_inputs(program, words, &mut inputs)?;
+            }
+            Recipe::Ready => {
+                inputs.field("recipe", "ready");
+                command::add_ready(program, &mut inputs)?;
+            }
+        }
+        Ok(inputs)
+    }
+}

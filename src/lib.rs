@@ -2,8 +2,11 @@
 //!
 //! `ARCHITECTURE.md` has the map; the arrows between modules are checked by `tests/layering.rs`.
 
+pub mod admin;
 pub mod build;
 pub mod config;
+pub mod ctl;
+pub mod daemon;
 pub mod ids;
 pub mod launcher;
 pub mod proxy;

@@ -1,0 +1,241 @@
+//! The documents of the control socket. Scripts lean on them: a field may be added, and a change
+//! of meaning or a removal raises [`SCHEMA`].
+
+use std::future::Future;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::config::settings::Mode;
+use crate::ids::{CommitId, Generation, Md5, Port, RoutePath, UnitName, WorkerName};
+
+/// The version of these documents.
+pub const SCHEMA: u32 = 1;
+
+/// What the control socket needs of the daemon.
+pub trait Control: Send + Sync + 'static {
+    /// How everything stands at this moment. Must not block: it reads what was published.
+    fn status(&self) -> Status;
+
+    /// Asks for a reload; the future is the verdict on the first one begun after the asking.
+    ///
+    /// The asking happens in the call itself. Dropping the future gives up the verdict, never the
+    /// reload, so that a client that hangs up changes nothing.
+    fn reload(&self) -> impl Future<Output = ReloadVerdict> + Send;
+}
+
+/// `GET /v1/status`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// The daemon's own version.
+    pub version: String,
+    /// Development or production.
+    pub mode: Mode,
+    /// How it all stands, in a word.
+    pub state: ServerState,
+    /// When this process began.
+    pub started_at: Timestamp,
+    /// The commit the manifest asks for; absent in development and before there is one.
+    pub desired: Option<CommitId>,
+    /// The commit that is published.
+    pub actual: Option<CommitId>,
+    /// The branch of `actual`.
+    pub branch: Option<String>,
+    /// The tag of `actual`.
+    pub tag: Option<String>,
+    /// The newest commit that all workers served.
+    pub last_good: Option<CommitId>,
+    /// The deployment that failed last, until one succeeds.
+    pub failed: Option<FailedDeployment>,
+    /// The workers, by name.
+    pub workers: Vec<WorkerStatus>,
+    /// Totals since the start of this process.
+    pub counters: Counters,
+    /// What an operator should look at, a sentence each.
+    pub warnings: Vec<String>,
+}
+
+/// How the daemon stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerState {
+    /// Nothing was published yet.
+    Starting,
+    /// Every worker serves, and what is desired is what is actual.
+    Serving,
+    /// It serves, but not all, or not what is desired.
+    Degraded,
+    /// It has been told to stop, and finishes what is in flight.
+    Draining,
+}
+
+impl ServerState {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Serving => "serving",
+            Self::Degraded => "degraded",
+            Self::Draining => "draining",
+        }
+    }
+}
+
+/// A deployment that was not switched to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedDeployment {
+    /// Its commit.
+    pub commit: CommitId,
+    /// Why, naming the worker.
+    pub reason: String,
+    /// When it was given up.
+    pub at: Timestamp,
+}
+
+/// One worker: its newest generation, and those it replaces.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorkerStatus {
+    /// Its name.
+    pub name: WorkerName,
+    /// Where it is mounted.
+    pub route: RoutePath,
+    /// Where its newest generation stands.
+    pub state: WorkerState,
+    /// Its newest generation; this and the following are absent while there is none.
+    pub generation: Option<Generation>,
+    /// Where that listens on 127.0.0.1.
+    pub port: Option<Port>,
+    /// The unit that runs it.
+    pub unit: Option<UnitName>,
+    /// The commit whose folder it runs from; absent in development.
+    pub commit: Option<CommitId>,
+    /// Since when it serves; absent while it does not.
+    pub since: Option<Timestamp>,
+    /// The digest of all that makes it what it is: binary, private files, settings.
+    pub fingerprint: Option<Md5>,
+    /// Requests in flight at the newest generation.
+    pub in_flight: u64,
+    /// Older generations that finish what they have.
+    pub draining: Vec<DrainingGeneration>,
+    /// Why a generation failed last, until one succeeds.
+    pub last_failure: Option<String>,
+}
+
+/// Where a worker stands: the states of its newest generation, and what is between two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WorkerState {
+    /// Its unit was asked for, and is not ready.
+    Starting,
+    /// Ready by its own word, and being probed.
+    Probing,
+    /// In the published table.
+    Serving,
+    /// It failed, and is tried again after a wait.
+    Backoff,
+    /// It failed, and is not tried again.
+    Failed,
+    /// There is none.
+    Stopped,
+}
+
+impl WorkerState {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Probing => "probing",
+            Self::Serving => "serving",
+            Self::Backoff => "backoff",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// An older generation that takes no new request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DrainingGeneration {
+    /// Which one.
+    pub generation: Generation,
+    /// Where it listens.
+    pub port: Port,
+    /// The unit that runs it.
+    pub unit: UnitName,
+    /// The commit whose folder it runs from.
+    pub commit: Option<CommitId>,
+    /// Requests it still owes.
+    pub in_flight: u64,
+}
+
+/// Totals since the start of the daemon's process.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Requests taken.
+    pub requests: u64,
+    /// Requests in flight now.
+    pub in_flight: u64,
+    /// Requests held now, until their worker is ready.
+    pub held: u64,
+    /// Answers 4xx.
+    pub client_errors: u64,
+    /// Answers 5xx, from workers and of our own.
+    pub server_errors: u64,
+    /// Client connections open now.
+    pub connections: u64,
+}
+
+/// The answer to `POST /v1/reload`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadVerdict {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// Whether what is desired now serves.
+    pub ok: bool,
+    /// The commit it was about; absent in development, and where the manifest cannot be read.
+    pub commit: Option<CommitId>,
+    /// What came of it.
+    pub outcome: ReloadOutcome,
+    /// Workers that got a new generation.
+    pub started: Vec<WorkerName>,
+    /// Workers that run on.
+    pub kept: Vec<WorkerName>,
+    /// Why not, naming the worker or the file.
+    pub reason: Option<String>,
+    /// The last lines that the failed worker wrote.
+    pub details: Vec<String>,
+    /// From the asking to the verdict, in milliseconds.
+    pub duration_ms: u64,
+}
+
+/// What came of a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReloadOutcome {
+    /// A new table is published.
+    Switched,
+    /// There was nothing to change.
+    Unchanged,
+    /// New generations were started and did not become ready; the old ones serve on.
+    Failed,
+    /// Configuration or manifest is not valid; nothing was started.
+    Refused,
+}
+
+/// The answer to `POST /v1/reload?wait=false`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadAccepted {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// Always true.
+    pub accepted: bool,
+}
+
+/// The answer to whatever is not understood, with a status of 4xx or 5xx.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// What is wrong with the request.
+    pub error: String,
+}

@@ -1,0 +1,4 @@
+//! The control socket: HTTP and JSON, for tqctl and scripts.
+
+pub mod api;
+pub mod server;

@@ -1,0 +1,186 @@
+//! The server on the control socket. Who may connect is the socket's file mode; what is asked
+//! here is small, so limits are tight.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::net::unix::UCred;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::api::{ApiError, Control, ReloadAccepted, SCHEMA};
+
+/// Connections at once; further ones wait in the kernel's queue.
+pub const MAX_CONNECTIONS: usize = 32;
+/// The largest request body, in bytes.
+pub const MAX_BODY: usize = 16 * 1024;
+/// The largest request head, in bytes. hyper asks for at least 8 KiB.
+const MAX_HEAD: usize = 16 * 1024;
+/// For a request's head, and again for its body.
+const READ_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long answers may take to leave once the daemon stops.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
+/// The pause after an accept that failed for want of descriptors or memory.
+const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// Serves the control socket until `shutdown`.
+pub async fn serve(
+    listener: UnixListener,
+    control: Arc<impl Control>,
+    shutdown: CancellationToken,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let full = connections.len() >= MAX_CONNECTIONS;
+        tokio::select! {
+            () = shutdown.cancelled() => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if !full => match accepted {
+                Ok((stream, _)) => {
+                    let (control, shutdown) = (Arc::clone(&control), shutdown.clone());
+                    connections.spawn(serve_connection(stream, control, shutdown));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "control socket: cannot accept: {error}");
+                    tokio::time::sleep(ACCEPT_BACKOFF).await;
+                }
+            },
+        }
+    }
+    let finish = async { while connections.join_next().await.is_some() {} };
+    // Whoever still waits then is cut off when the set is dropped.
+    let _ = tokio::time::timeout(SHUTDOWN_GRACE, finish).await;
+}
+
+async fn serve_connection(
+    stream: UnixStream,
+    control: Arc<impl Control>,
+    shutdown: CancellationToken,
+) {
+    let peer = stream.peer_cred();
+    let service = service_fn(|request| {
+        let (control, peer) = (Arc::clone(&control), &peer);
+        async move { Ok::<_, Infallible>(answer(request, &*control, peer).await) }
+    });
+    // One request a connection: an idle client must not hold one of the few.
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(READ_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = &mut connection => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "control socket: connection ended: {error}");
+    }
+}
+
+async fn answer(
+    request: Request<Incoming>,
+    control: &impl Control,
+    peer: &io::Result<UCred>,
+) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    if let Err(refusal) = read_body(body).await {
+        return refusal;
+    }
+    match (head.uri.path(), head.method) {
+        ("/v1/status", Method::GET | Method::HEAD) => json(StatusCode::OK, &control.status()),
+        ("/v1/status", _) => method_not_allowed("GET, HEAD"),
+        ("/v1/reload", Method::POST) => {
+            let wait = match head.uri.query() {
+                None | Some("wait=true") => true,
+                Some("wait=false") => false,
+                Some(other) => {
+                    let error = format!("unknown query {other:?}: wait=true or wait=false");
+                    return refuse(StatusCode::BAD_REQUEST, error);
+                }
+            };
+            log_asking(peer);
+            let verdict = control.reload();
+            if wait {
+                json(StatusCode::OK, &verdict.await)
+            } else {
+                // Asked is asked; see `Control::reload`.
+                drop(verdict);
+                json(StatusCode::ACCEPTED, &ReloadAccepted { schema: SCHEMA, accepted: true })
+            }
+        }
+        ("/v1/reload", _) => method_not_allowed("POST"),
+        (path, _) => refuse(StatusCode::NOT_FOUND, format!("there is no {path:?} here")),
+    }
+}
+
+/// No request has a body that means anything yet; one is read away within limits, so that the
+/// client gets to see the answer.
+async fn read_body(body: Incoming) -> Result<(), Response<Full<Bytes>>> {
+    match tokio::time::timeout(READ_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            let error = format!("the body is larger than {MAX_BODY} bytes");
+            Err(refuse(StatusCode::PAYLOAD_TOO_LARGE, error))
+        }
+        Ok(Err(error)) => Err(refuse(StatusCode::BAD_REQUEST, format!("broken body: {error}"))),
+        Err(_) => {
+            let error = format!("no complete body within {} s", READ_TIMEOUT.as_secs());
+            Err(refuse(StatusCode::REQUEST_TIMEOUT, error))
+        }
+    }
+}
+
+fn log_asking(peer: &io::Result<UCred>) {
+    match peer {
+        Ok(peer) => {
+            let (uid, pid) = (peer.uid(), peer.pid().unwrap_or_default());
+            tracing::info!(uid, pid, "reload asked for by uid {uid}, process {pid}");
+        }
+        Err(error) => tracing::info!(%error, "reload asked for by an unknown peer: {error}"),
+    }
+}
+
+fn json(status: StatusCode, document: &impl Serialize) -> Response<Full<Bytes>> {
+    let (status, bytes) = match serde_json::to_vec(document) {
+        Ok(mut bytes) => {
+            bytes.push(b'\n');
+            (status, bytes)
+        }
+        Err(error) => {
+            tracing::error!(%error, "control socket: a document cannot be written: {error}");
+            (StatusCode::INTERNAL_SERVER_ERROR, br#"{"error":"see the journal"}"#.to_vec())
+        }
+    };
+    let mut response = Response::new(Full::new(Bytes::from(bytes)));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn refuse(status: StatusCode, error: String) -> Response<Full<Bytes>> {
+    json(status, &ApiError { error })
+}
+
+fn method_not_allowed(allowed: &'static str) -> Response<Full<Bytes>> {
+    let error = format!("only {allowed} is possible here");
+    let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, error);
+    response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    response
+}

@@ -1,0 +1,5 @@
+//! tqctl: see `tqserver::ctl`.
+
+fn main() -> std::process::ExitCode {
+    tqserver::ctl::main()
+}

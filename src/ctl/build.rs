@@ -1,0 +1,98 @@
+//! `tqctl build`: a deployment of the commit that is checked out, or, with `--dev`, programs in
+//! the source tree.
+
+mod present;
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Context;
+use clap::Args;
+use jiff::Timestamp;
+
+use super::exit::{Exit, Failure};
+use super::output::{Output, printable_lines};
+use crate::build::production;
+use crate::build::{BuildError, Project, dev};
+use crate::config::settings::Mode;
+use crate::config::{self, Environment, Sources};
+use crate::store::activate::activate;
+use crate::store::deployment::Deployment;
+use crate::store::layout::DeployDir;
+use crate::store::lock::{DeployLock, LockError};
+use crate::store::manifest::Manifest;
+use crate::store::stage;
+
+/// How many earlier deployments the manifest tells of.
+const HISTORY: usize = 20;
+
+/// `tqctl build`
+#[derive(Debug, Args)]
+pub struct BuildArgs {
+    /// Build for development, into workers/*/bin
+    #[arg(long, conflicts_with = "no_activate")]
+    pub dev: bool,
+    /// Leave deploy/manifest.json as it is
+    #[arg(long)]
+    pub no_activate: bool,
+}
+
+/// Builds the project in `root`. A program that does not build is [`Exit::BuildFailed`], and
+/// another run that holds the deployment folder [`Exit::Locked`].
+pub fn run(args: &BuildArgs, root: &Path, out: &Output) -> Result<Exit, Failure> {
+    let started = Instant::now();
+    // As git and cargo name it, and so that the settings' paths begin with it.
+    let root = root.canonicalize().with_context(|| root.display().to_string())?;
+    let mode = if args.dev { Mode::Dev } else { Mode::Prod };
+    let sources = Sources {
+        mode: Some(mode),
+        environment: Environment::of_process(),
+        ..Sources::of_project(&root)
+    };
+    let loaded = config::load(&sources)?;
+    for warning in &loaded.warnings {
+        out.warning(printable_lines(&warning.to_string()));
+    }
+    let project = Project::new(&root, &loaded.settings, out.message_painter().is_coloured())?;
+    if args.dev {
+        let built = dev::build(&project, out).map_err(failure)?;
+        present::dev(&built, started.elapsed(), out)?;
+        let failed = built.workers.iter().any(|(_, outcome)| *outcome == dev::Outcome::Failed);
+        return Ok(if failed { Exit::BuildFailed } else { Exit::Ok });
+    }
+    let deploy = DeployDir::new(&project.deploy_dir);
+    // Whether a program is unchanged is said of what was wanted until now.
+    let before = Manifest::read(&deploy).ok().map(|(manifest, _)| manifest.deployment.deployment);
+    let built = production::build(&project, Timestamp::now(), out).map_err(failure)?;
+    if !args.no_activate {
+        point_at(&deploy, &built.deployment)?;
+    }
+    let outcome = present::Outcome {
+        built: &built,
+        before: before.as_ref(),
+        activated: !args.no_activate,
+        duration: started.elapsed(),
+    };
+    outcome.print(&project.root, out)?;
+    Ok(Exit::Ok)
+}
+
+fn failure(error: BuildError) -> Failure {
+    let exit = if error.is_build_failure() { Exit::BuildFailed } else { Exit::Failure };
+    Failure::new(exit, error)
+}
+
+/// Makes the manifest point at a complete deployment.
+fn point_at(deploy: &DeployDir, deployment: &Deployment) -> Result<(), Failure> {
+    let now = Timestamp::now();
+    let lock = DeployLock::try_acquire(deploy, "tqctl build", now).map_err(|error| {
+        let exit = match error {
+            LockError::Held { .. } => Exit::Locked,
+            LockError::Io { .. } => Exit::Failure,
+        };
+        Failure::new(exit, error)
+    })?;
+    stage::clean(&lock)?;
+    activate(&lock, deployment, now, HISTORY)?;
+    Ok(())
+}

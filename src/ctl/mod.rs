@@ -1,0 +1,128 @@
+//! tqctl: the operator's and developer's tool. One file a verb; what all of them share is the
+//! frame here, [`output`], [`exit`] and [`client`].
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use client::Client;
+use exit::{Exit, Failure};
+use output::{ColorChoice, JsonLayout, Output};
+
+use crate::version::VERSION_LINE;
+
+pub mod build;
+pub mod client;
+pub mod exit;
+pub mod output;
+pub mod reload;
+pub mod status;
+
+/// Build, deploy and watch over web applications that tqserver runs.
+#[derive(Debug, Parser)]
+#[command(name = "tqctl", version = VERSION_LINE.as_str(), after_help = EXIT_CODES)]
+pub struct Cli {
+    /// What every verb understands.
+    #[command(flatten)]
+    pub globals: Globals,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 ok, 1 failure, 2 usage, 3 degraded or not running, 4 unreachable (wrong socket, no \
+permission), 5 locked by another, 6 build failed, 7 rolled back or never switched, 8 rollback \
+failed, 130 interrupted";
+
+/// Options that may stand before or after the verb.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Globals {
+    /// Print the result as a JSON document
+    #[arg(
+        long, global = true, value_name = "LAYOUT", num_args = 0..=1, require_equals = true,
+        default_missing_value = "compact"
+    )]
+    pub json: Option<JsonLayout>,
+    /// Do not pipe long output into a pager
+    #[arg(long, global = true)]
+    pub no_pager: bool,
+    /// When to colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+    /// Print results and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Print what is done as well
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// The project's folder, instead of the working directory
+    #[arg(long, global = true, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// The control socket; by default the system's, else that of this user's session
+    #[arg(long, global = true, value_name = "PATH", env = "TQ_CONTROL_SOCKET")]
+    pub socket: Option<PathBuf>,
+}
+
+impl Globals {
+    /// Output as wished.
+    pub fn output(&self) -> Output {
+        Output::new(self.color, self.json, self.quiet, self.verbose)
+    }
+
+    /// The project's folder.
+    pub fn root(&self) -> &Path {
+        self.root.as_deref().unwrap_or(Path::new("."))
+    }
+
+    fn client(&self) -> Client {
+        let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        Client::locate(self.socket.clone(), runtime_dir)
+    }
+}
+
+/// What tqctl can do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Build a deployment of the commit that is checked out
+    Build(build::BuildArgs),
+    /// Show what runs
+    Status(status::StatusArgs),
+    /// Have tqserver read its configuration and manifest again
+    Reload(reload::ReloadArgs),
+}
+
+/// Runs tqctl with the arguments of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let out = cli.globals.output();
+    let exit = run(&cli, &out).unwrap_or_else(|failure| {
+        out.error(output::printable_lines(&failure.to_string()));
+        if let Some(hint) = failure.hint() {
+            out.hint(hint);
+        }
+        failure.exit()
+    });
+    exit.into()
+}
+
+fn run(cli: &Cli, out: &Output) -> Result<Exit, Failure> {
+    match &cli.verb {
+        Verb::Build(args) => build::run(args, cli.globals.root(), out),
+        Verb::Status(args) => block_on(status::run(args, &client(&cli.globals, out), out)),
+        Verb::Reload(args) => block_on(reload::run(args, &client(&cli.globals, out), out)),
+    }
+}
+
+/// A client of the control socket that was chosen; `-v` says which that is.
+fn client(globals: &Globals, out: &Output) -> Client {
+    let client = globals.client();
+    out.detail(format_args!("asking {}", client.socket().display()));
+    client
+}
+
+fn block_on(verb: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(verb)
+}

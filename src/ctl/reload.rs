@@ -1,0 +1,65 @@
+//! `tqctl reload [--wait]`
+
+use std::fmt::Write;
+
+use clap::Args;
+
+use super::client::Client;
+use super::exit::{Exit, Failure};
+use super::output::{Output, Painter, Role, printable};
+use crate::admin::api::{ReloadOutcome, ReloadVerdict};
+use crate::ids::WorkerName;
+
+/// `tqctl reload`
+#[derive(Debug, Args)]
+pub struct ReloadArgs {
+    /// Wait for the verdict, and fail when the new deployment was not switched to
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// Asks for a reload and, with `--wait`, tells what came of it.
+pub async fn run(args: &ReloadArgs, client: &Client, out: &Output) -> Result<Exit, Failure> {
+    if !args.wait {
+        let accepted = client.ask_reload().await.map_err(|error| error.into_failure())?;
+        out.document(&accepted)?;
+        out.message("reload asked for; what comes of it: tqctl status");
+        return Ok(Exit::Ok);
+    }
+    let verdict = client.reload().await.map_err(|error| error.into_failure())?;
+    out.document(&verdict)?;
+    out.line(render(&verdict, out.painter()))?;
+    Ok(if verdict.ok { Exit::Ok } else { Exit::NotSwitched })
+}
+
+fn render(verdict: &ReloadVerdict, paint: Painter) -> String {
+    let commit = verdict.commit.as_ref().map_or("", |commit| commit.short());
+    let took = verdict.duration_ms as f64 / 1000.0;
+    let (mark, role, outcome) = match verdict.outcome {
+        ReloadOutcome::Switched => ("✓", Role::Good, "switched"),
+        ReloadOutcome::Unchanged => ("=", Role::Good, "unchanged"),
+        ReloadOutcome::Failed => ("✗", Role::Bad, "never switched"),
+        ReloadOutcome::Refused => ("✗", Role::Bad, "refused"),
+    };
+    let words = [commit, outcome].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>();
+    let mut text = format!("{} {} in {took:.1} s", paint.paint(role, mark), words.join(" "));
+    // Writing to a String cannot fail.
+    for (what, workers) in [("started", &verdict.started), ("kept", &verdict.kept)] {
+        if !workers.is_empty() {
+            let _ = write!(text, "   {what}: {}", names(workers));
+        }
+    }
+    if let Some(reason) = &verdict.reason {
+        for line in reason.lines() {
+            let _ = write!(text, "\n  {}", paint.paint(role, printable(line)));
+        }
+    }
+    for line in &verdict.details {
+        let _ = write!(text, "\n     | {}", printable(line));
+    }
+    text
+}
+
+fn names(workers: &[WorkerName]) -> String {
+    workers.iter().map(WorkerName::as_str).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,191 @@
+//! `tqctl status`
+
+use std::fmt::Write;
+
+use clap::Args;
+use comfy_table::{ContentArrangement, Table, presets};
+use jiff::Timestamp;
+
+use super::client::Client;
+use super::exit::{Exit, Failure};
+use super::output::{Output, Painter, Role, printable};
+use crate::admin::api::{DrainingGeneration, ServerState, Status, WorkerState, WorkerStatus};
+use crate::config::settings::Mode;
+use crate::ids::{CommitId, UnitName};
+
+/// `tqctl status`
+#[derive(Debug, Args)]
+pub struct StatusArgs {}
+
+/// Prints how everything stands. Anything but "serving" is [`Exit::Degraded`].
+pub async fn run(_args: &StatusArgs, client: &Client, out: &Output) -> Result<Exit, Failure> {
+    let status = client.status().await.map_err(|error| error.into_failure())?;
+    out.document(&status)?;
+    out.line(render(&status, Timestamp::now(), out.painter()))?;
+    Ok(match status.state {
+        ServerState::Serving => Exit::Ok,
+        ServerState::Starting | ServerState::Degraded | ServerState::Draining => Exit::Degraded,
+    })
+}
+
+fn render(status: &Status, now: Timestamp, paint: Painter) -> String {
+    let mut lines = vec![headline(status, now, paint)];
+    if let Some(failed) = &status.failed {
+        lines.push(format!(
+            "{} {} failed {} ago: {}",
+            paint.paint(Role::Bad, "✗"),
+            failed.commit.short(),
+            age(failed.at, now),
+            indented(&failed.reason)
+        ));
+    }
+    for warning in &status.warnings {
+        lines.push(format!("{} {}", paint.paint(Role::Warning, "!"), indented(warning)));
+    }
+    if !status.workers.is_empty() {
+        lines.push(table(&status.workers, paint));
+    }
+    for worker in &status.workers {
+        if let Some(failure) = &worker.last_failure {
+            let mark = paint.paint(Role::Bad, "✗");
+            lines.push(format!("{mark} {}: {}", worker.name, printable(failure)));
+        }
+    }
+    lines.join("\n")
+}
+
+/// `● serving a1b2c3d (main v1.2.3)   up 3d   desired = actual`
+fn headline(status: &Status, now: Timestamp, paint: Painter) -> String {
+    let role = match status.state {
+        ServerState::Serving => Role::Good,
+        ServerState::Starting | ServerState::Draining => Role::Warning,
+        ServerState::Degraded => Role::Bad,
+    };
+    let mut line =
+        format!("{} {}", paint.paint(role, "●"), paint.paint(role, status.state.as_str()));
+    // Writing to a String cannot fail.
+    match (&status.actual, status.mode) {
+        (Some(commit), _) => {
+            let _ = write!(line, " {}", paint.paint(Role::Strong, commit.short()));
+        }
+        (None, Mode::Dev) => line.push_str(" the source tree"),
+        (None, Mode::Prod) => line.push_str(" nothing"),
+    }
+    let names: Vec<_> =
+        [&status.branch, &status.tag].into_iter().flatten().map(String::as_str).collect();
+    if !names.is_empty() {
+        let _ = write!(line, " ({})", printable(&names.join(" ")));
+    }
+    let _ = write!(line, "   up {}", age(status.started_at, now));
+    if status.mode == Mode::Prod {
+        if status.desired == status.actual {
+            line.push_str("   desired = actual");
+        } else {
+            let desired = status.desired.as_ref().map_or("nothing", CommitId::short);
+            let differs = format!("desired {desired} ≠ actual");
+            let _ = write!(line, "   {}", paint.paint(Role::Warning, differs));
+        }
+    }
+    line
+}
+
+const HEADINGS: [&str; 7] = ["WORKER", "ROUTE", "STATE", "GEN", "PORT", "UNIT", "COMMIT"];
+
+type Row = [String; HEADINGS.len()];
+
+/// A row for every worker, and one for every generation of it that drains.
+fn table(workers: &[WorkerStatus], paint: Painter) -> String {
+    let mut rows: Vec<(Role, Row)> = vec![(Role::Strong, HEADINGS.map(str::to_owned))];
+    for worker in workers {
+        let role = match worker.state {
+            WorkerState::Serving => Role::Plain,
+            WorkerState::Starting | WorkerState::Probing => Role::Warning,
+            WorkerState::Backoff | WorkerState::Failed | WorkerState::Stopped => Role::Bad,
+        };
+        rows.push((role, worker_row(worker)));
+        rows.extend(worker.draining.iter().map(|old| (Role::Dim, draining_row(worker, old))));
+    }
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    for (_, row) in &rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    // No cell holds a line break, so that lines and rows are the same; colour is put on whole
+    // lines, as the layout would count its escape sequences as text.
+    let painted = table
+        .lines()
+        .zip(&rows)
+        .map(|(line, (role, _))| paint.paint(*role, line.trim_end()).to_string());
+    painted.collect::<Vec<_>>().join("\n")
+}
+
+fn worker_row(worker: &WorkerStatus) -> Row {
+    [
+        worker.name.to_string(),
+        worker.route.to_string(),
+        worker.state.as_str().to_owned(),
+        or_dash(worker.generation),
+        or_dash(worker.port),
+        or_dash(worker.unit.as_ref().map(unit_name)),
+        or_dash(worker.commit.as_ref().map(CommitId::short)),
+    ]
+}
+
+fn draining_row(worker: &WorkerStatus, old: &DrainingGeneration) -> Row {
+    let mut row: Row = std::array::from_fn(|_| "-".to_owned());
+    row[0] = worker.name.to_string();
+    row[1] = worker.route.to_string();
+    row[2] = format!("draining {}", old.in_flight);
+    row[3] = old.generation.to_string();
+    row[4] = old.port.to_string();
+    row[5] = unit_name(&old.unit);
+    row[6] = or_dash(old.commit.as_ref().map(CommitId::short));
+    row
+}
+
+/// A text of several lines, such as a configuration error with its source line: those after the
+/// first stand under it.
+fn indented(text: &str) -> String {
+    text.lines().map(|line| printable(line).to_string()).collect::<Vec<_>>().join("\n    ")
+}
+
+/// As systemctl accepts it, too.
+fn unit_name(unit: &UnitName) -> String {
+    unit.to_string().trim_end_matches(".service").to_owned()
+}
+
+fn or_dash(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// The largest unit that is not nought: `3d`, `5h`, `12m`, `40s`.
+fn age(since: Timestamp, now: Timestamp) -> String {
+    let seconds = now.as_second().saturating_sub(since.as_second()).max(0);
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m", seconds / 60),
+        3600..86_400 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rstest::rstest;
+
+    #[rstest]
+    #[case(0, "0s")]
+    #[case(59, "59s")]
+    #[case(60, "1m")]
+    #[case(86_399, "23h")]
+    #[case(3 * 86_400 + 5, "3d")]
+    #[case(-30, "0s")]
+    fn ages_are_in_the_largest_unit(#[case] seconds: i64, #[case] expected: &str) {
+        let since = Timestamp::UNIX_EPOCH;
+        assert_eq!(age(since, Timestamp::from_second(seconds).unwrap()), expected);
+    }
+}

@@ -1,0 +1,89 @@
+//! The command line of `tqserver`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use crate::config::settings::Mode;
+use crate::launcher::bus::Bus;
+use crate::sd::journal::Manager;
+
+/// Runs web applications as systemd services and swaps them without losing a request.
+///
+/// Usually started by tqserver.socket. Takes its sockets from systemd, its configuration from
+/// server.yaml and deployment.yaml, and what to run from the deployment manifest.
+#[derive(Debug, Parser)]
+#[command(name = "tqserver", version = crate::version::VERSION_LINE.as_str())]
+pub struct Args {
+    /// The folder that relative paths of the configuration start from
+    #[arg(long, env = "TQ_ROOT", default_value = ".", value_name = "DIR")]
+    pub root: PathBuf,
+
+    /// The folder of server.yaml and deployment.yaml [default: config below the root, else
+    /// /etc/tqserver]
+    #[arg(long, env = "TQ_CONFIG_DIR", value_name = "DIR")]
+    pub config: Option<PathBuf>,
+
+    /// Where workers run from, over what the environment and the configuration say
+    #[arg(long, value_enum)]
+    pub mode: Option<ModeArg>,
+
+    /// The service manager that runs the workers [default: the user's where there is one]
+    #[arg(long, value_enum)]
+    pub manager: Option<ManagerArg>,
+
+    /// Listen here, for a try-out in the foreground; refused when systemd passes sockets
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// See [`Mode`].
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ModeArg {
+    /// From the source tree
+    Dev,
+    /// From deployments, as the manifest says
+    Prod,
+}
+
+/// A service manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ManagerArg {
+    /// The user's own
+    User,
+    /// The machine's
+    System,
+}
+
+impl Args {
+    /// The mode that was asked for.
+    pub fn mode(&self) -> Option<Mode> {
+        self.mode.map(|mode| match mode {
+            ModeArg::Dev => Mode::Dev,
+            ModeArg::Prod => Mode::Prod,
+        })
+    }
+
+    /// The bus of the service manager.
+    pub fn manager(&self) -> Bus {
+        match self.manager_arg() {
+            ManagerArg::User => Bus::Session,
+            ManagerArg::System => Bus::System,
+        }
+    }
+
+    /// Whose journal has the units' lines.
+    pub fn journal_manager(&self) -> Manager {
+        match self.manager_arg() {
+            ManagerArg::User => Manager::User,
+            ManagerArg::System => Manager::System,
+        }
+    }
+
+    /// pam_systemd(8) and user@.service set XDG_RUNTIME_DIR; the machine's services have none.
+    fn manager_arg(&self) -> ManagerArg {
+        let of_user = std::env::var_os("XDG_RUNTIME_DIR").is_some_and(|dir| !dir.is_empty());
+        self.manager.unwrap_or(if of_user { ManagerArg::User } else { ManagerArg::System })
+    }
+}

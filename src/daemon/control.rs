@@ -1,0 +1,174 @@
+//! The control socket's view of the daemon.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::admin::api::{
+    Control, Counters, DrainingGeneration, FailedDeployment, ReloadOutcome, ReloadVerdict, SCHEMA,
+    ServerState, Status, WorkerState, WorkerStatus,
+};
+use crate::config::settings::Mode;
+use crate::ids::CommitId;
+use crate::launcher::Source;
+use crate::proxy::CountersReader;
+use crate::rollout::actor::RolloutHandle;
+use crate::rollout::report::{Report, ReportResult};
+use crate::rollout::status::{GenerationSnapshot, Snapshot, WorkerSnapshot};
+
+/// Answers what the control socket is asked.
+#[derive(Debug)]
+pub(super) struct DaemonControl {
+    rollout: RolloutHandle,
+    counters: CountersReader,
+    mode: Mode,
+    started_at: Timestamp,
+    stopping: AtomicBool,
+}
+
+impl DaemonControl {
+    pub(super) fn new(rollout: RolloutHandle, counters: CountersReader, mode: Mode) -> Self {
+        let started_at = Timestamp::now();
+        Self { rollout, counters, mode, started_at, stopping: AtomicBool::new(false) }
+    }
+
+    /// The daemon was told to stop.
+    pub(super) fn stopping(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    fn state(&self, snapshot: &Snapshot) -> ServerState {
+        let desired = snapshot.desired.as_ref().map(|desired| &desired.commit);
+        let all_serve = snapshot
+            .workers
+            .iter()
+            .filter(|worker| worker.route.is_some())
+            .all(|worker| worker.generations.iter().any(|g| g.phase == "Serving"));
+        if self.stopping.load(Ordering::Relaxed) {
+            ServerState::Draining
+        } else if !snapshot.decided {
+            if snapshot.failed.is_some() { ServerState::Degraded } else { ServerState::Starting }
+        } else if all_serve && desired == snapshot.actual.as_ref() {
+            ServerState::Serving
+        } else {
+            ServerState::Degraded
+        }
+    }
+}
+
+impl Control for DaemonControl {
+    fn status(&self) -> Status {
+        let snapshot = self.rollout.snapshot();
+        let counters = self.counters.sum();
+        Status {
+            schema: SCHEMA,
+            version: crate::version::VERSION_LINE.clone(),
+            mode: self.mode,
+            state: self.state(&snapshot),
+            started_at: self.started_at,
+            desired: snapshot.desired.as_ref().map(|desired| desired.commit.clone()),
+            actual: snapshot.actual.clone(),
+            branch: snapshot.branch.clone(),
+            tag: snapshot.tag.clone(),
+            last_good: snapshot.last_good.as_ref().map(|good| good.commit.clone()),
+            failed: snapshot.failed.as_ref().map(|failed| FailedDeployment {
+                commit: failed.deployment.commit.clone(),
+                reason: failed.reason.clone(),
+                at: failed.at,
+            }),
+            workers: snapshot.workers.iter().filter_map(worker_status).collect(),
+            counters: Counters {
+                requests: counters.requests,
+                in_flight: counters.in_flight,
+                held: counters.held,
+                client_errors: counters.responses[3],
+                server_errors: counters.responses[4],
+                connections: counters.open_connections,
+            },
+            warnings: snapshot.warnings.clone(),
+        }
+    }
+
+    fn reload(&self) -> impl Future<Output = ReloadVerdict> + Send {
+        let asked = Instant::now();
+        let report = self.rollout.reload();
+        async move {
+            let report = report.await;
+            let duration_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
+            verdict(report, duration_ms)
+        }
+    }
+}
+
+fn verdict(report: Report, duration_ms: u64) -> ReloadVerdict {
+    let outcome = match report.result {
+        ReportResult::Switched => ReloadOutcome::Switched,
+        ReportResult::Unchanged => ReloadOutcome::Unchanged,
+        ReportResult::Failed => ReloadOutcome::Failed,
+        ReportResult::Refused => ReloadOutcome::Refused,
+    };
+    ReloadVerdict {
+        schema: SCHEMA,
+        ok: report.reason.is_none(),
+        commit: report.commit,
+        outcome,
+        started: report.started,
+        kept: report.kept,
+        reason: report.reason,
+        details: report.details,
+        duration_ms,
+    }
+}
+
+/// A worker that is not part of the published deployment, and only has generations that end, has
+/// no route and is not shown.
+fn worker_status(worker: &WorkerSnapshot) -> Option<WorkerStatus> {
+    let of = |phases: &[&str]| {
+        worker.generations.iter().rev().find(|generation| phases.contains(&generation.phase))
+    };
+    let newest = of(&["Serving"]).or_else(|| of(&["Starting", "Probing", "Ready"]));
+    let state = match newest.map(|generation| generation.phase) {
+        Some("Serving") => WorkerState::Serving,
+        Some("Starting") => WorkerState::Starting,
+        Some(_) => WorkerState::Probing,
+        None if worker.restart_due => WorkerState::Backoff,
+        None => WorkerState::Stopped,
+    };
+    Some(WorkerStatus {
+        name: worker.name.clone(),
+        route: worker.route.clone()?,
+        state,
+        generation: newest.map(|generation| generation.generation),
+        port: newest.map(|generation| generation.unit.port),
+        unit: newest.map(|generation| generation.unit.clone()),
+        commit: newest.and_then(commit),
+        since: newest.and_then(|generation| generation.since),
+        fingerprint: newest.map(|generation| generation.fingerprint),
+        in_flight: newest.map_or(0, in_flight),
+        draining: worker.generations.iter().filter_map(draining).collect(),
+        last_failure: worker.last_failure.clone(),
+    })
+}
+
+fn draining(generation: &GenerationSnapshot) -> Option<DrainingGeneration> {
+    (generation.phase == "Draining").then(|| DrainingGeneration {
+        generation: generation.generation,
+        port: generation.unit.port,
+        unit: generation.unit.clone(),
+        commit: commit(generation),
+        in_flight: in_flight(generation),
+    })
+}
+
+fn in_flight(generation: &GenerationSnapshot) -> u64 {
+    generation.target.as_ref().map_or(0, |target| Arc::as_ref(target).in_flight())
+}
+
+fn commit(generation: &GenerationSnapshot) -> Option<CommitId> {
+    match &generation.source {
+        Source::Deployment(commit) => Some(commit.clone()),
+        Source::Tree => None,
+    }
+}

@@ -1,0 +1,66 @@
+//! What the daemon does for as long as it runs, beside serving.
+
+use tokio::signal::unix::Signal;
+use tokio::task::JoinSet;
+
+use crate::config::settings::DeploymentSettings;
+use crate::proxy::CountersReader;
+use crate::rollout::actor::RolloutHandle;
+use crate::sd::notify::Notifier;
+use crate::watch::manifest::ManifestWatch;
+
+/// Has the rollout look whenever the manifest may have changed.
+pub(super) async fn manifest(deployments: DeploymentSettings, rollout: RolloutHandle) {
+    let mut watch = ManifestWatch::new(deployments.manifest_file, deployments.check_interval);
+    loop {
+        watch.changed().await;
+        rollout.manifest_changed().await;
+    }
+}
+
+/// Has the rollout look whenever SIGHUP comes, if it is to be heeded.
+pub(super) async fn hangups(mut signals: Signal, heed: bool, rollout: RolloutHandle) {
+    let mut verdicts = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(()) = signals.recv() => {
+                if heed {
+                    Notifier.reloading();
+                    // A later one must not wait for this verdict.
+                    verdicts.spawn(rollout.reload());
+                } else {
+                    tracing::warn!("SIGHUP is ignored: reload_triggers does not name it");
+                }
+            }
+            Some(report) = verdicts.join_next() => {
+                let status = report.map_or_else(|error| error.to_string(), |r| r.to_string());
+                Notifier.ready(&status);
+            }
+        }
+    }
+}
+
+/// Keeps the line that `systemctl status` shows up to date.
+pub(super) async fn status(rollout: RolloutHandle) {
+    let mut shown = String::new();
+    let mut snapshots = rollout.snapshots();
+    while snapshots.changed().await.is_ok() {
+        let line = snapshots.borrow_and_update().to_string();
+        if line != shown {
+            Notifier.status(&line);
+            shown = line;
+        }
+    }
+}
+
+/// Whether every thread of the data plane has done something since the last asking. The control
+/// plane needs no such look: where it hangs, this is not asked.
+pub(super) fn heartbeats(counters: CountersReader) -> impl FnMut() -> bool {
+    let mut last: Vec<u64> = Vec::new();
+    move || {
+        let now = counters.heartbeats();
+        let alive = last.is_empty() || last.iter().zip(&now).all(|(before, now)| before != now);
+        last = now;
+        alive
+    }
+}

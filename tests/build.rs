@@ -1,0 +1,447 @@
+//! `tqctl build` on small projects of their own, with the real git, cargo and sh.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use assert_cmd::cargo::CommandCargoExt;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A git project with two Rust workers, `index` and `api`, that need no network.
+struct Project {
+    temp: TempDir,
+}
+
+const MAIN: &str = r#"fn main() {
+    println!("NAME {} {}", option_env!("TQ_GIT_COMMIT").unwrap_or("dev"), common::GREETING);
+}
+"#;
+
+impl Project {
+    fn new() -> Self {
+        let project = Self { temp: tempfile::tempdir().unwrap() };
+        project.write(
+            "Cargo.toml",
+            "[workspace]\nresolver = \"3\"\nmembers = [\"workers/index\", \"workers/api\", \"workers/shared\"]\n[profile.release]\nopt-level = 0\n",
+        );
+        for name in ["index", "api"] {
+            let dependency = "[dependencies]\ncommon = { path = \"../shared\" }\n";
+            project.write(&format!("workers/{name}/Cargo.toml"), &package(name, dependency));
+            project.write(&format!("workers/{name}/src/main.rs"), &MAIN.replace("NAME", name));
+        }
+        project.write("workers/shared/Cargo.toml", &package("common", ""));
+        project.write("workers/shared/src/lib.rs", "pub const GREETING: &str = \"hello\";\n");
+        project.write("workers/shared/public/css/common.css", "shared");
+        project.write("workers/shared/private/templates/base.html", "shared base");
+        project.write("workers/shared/private/templates/error.html", "shared error");
+        project.write("workers/index/public/css/styles.css", "index");
+        project.write("workers/index/private/templates/base.html", "own base");
+        project.write("workers/api/config/worker.yaml", "route: /api/v1\n");
+        project.write("config/server.yaml", "");
+        project.write("README.md", "# A project\n");
+        project.write(".gitignore", "/target\n/deploy\n/workers/*/bin/\n");
+        run(project.command("cargo").args(["generate-lockfile", "--offline"]));
+        project.git(&["init", "--quiet", "--initial-branch=main"]);
+        project.commit();
+        project
+    }
+
+    fn root(&self) -> &Path {
+        self.temp.path()
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.root().join(below)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.root());
+        command
+    }
+
+    fn git(&self, arguments: &[&str]) -> String {
+        let author = ["-c", "user.name=A", "-c", "user.email=a@example.org"];
+        run(self.command("git").args(author).args(arguments)).trim_end().to_owned()
+    }
+
+    /// Commits all there is, and returns the commit.
+    fn commit(&self) -> String {
+        self.git(&["add", "--all"]);
+        self.git(&["commit", "--quiet", "--message", "A change"]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    fn tqctl(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::cargo_bin("tqctl").unwrap();
+        command.current_dir(self.root()).args(arguments);
+        // Of the cargo that runs this test, not of a person who types tqctl.
+        for name in ["CARGO_TARGET_DIR", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
+            command.env_remove(name);
+        }
+        command.output().unwrap()
+    }
+
+    /// A build that must succeed, as its JSON document.
+    fn build(&self) -> Value {
+        let output = self.tqctl(&["build", "--json"]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn manifest(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.path("deploy/manifest.json")).unwrap()).unwrap()
+    }
+
+    fn binary(&self, commit: &str, worker: &str) -> PathBuf {
+        self.path(&format!("deploy/{commit}/workers/{worker}/bin/{worker}"))
+    }
+
+    /// What is in `deploy/`, but for the lock.
+    fn deployed(&self) -> Vec<String> {
+        let Ok(entries) = self.path("deploy").read_dir() else { return Vec::new() };
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.filter(|name| name != ".lock").collect();
+        names.sort();
+        names
+    }
+}
+
+fn package(name: &str, rest: &str) -> String {
+    format!("[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2024\"\n{rest}")
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_deployment_has_programs_assets_and_a_record() {
+    let project = Project::new();
+    project.git(&["tag", "v1.2.3"]);
+    let commit = project.git(&["rev-parse", "HEAD"]);
+    let output = project.tqctl(&["build"]);
+    let stdout = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        stdout.starts_with(&format!("✓ clean tree   {} main v1.2.3\n", &commit[..7])),
+        "{stdout}"
+    );
+    assert!(!stdout.contains('\u{1b}'), "{stdout}");
+
+    let says = run(&mut Command::new(project.binary(&commit, "index")));
+    assert_eq!(says, format!("index {commit} hello\n"));
+    let read = |path: &str| {
+        fs::read_to_string(project.path(&format!("deploy/{commit}/workers/{path}"))).unwrap()
+    };
+    assert_eq!(read("index/public/css/common.css"), "shared");
+    assert_eq!(read("index/private/templates/base.html"), "own base");
+    assert_eq!(read("index/private/templates/error.html"), "shared error");
+    assert_eq!(read("api/private/templates/base.html"), "shared base");
+    assert_eq!(read("api/config/worker.yaml"), "route: /api/v1\n");
+
+    let manifest = project.manifest();
+    assert_eq!(manifest["current_deployment"], commit.as_str());
+    let record = fs::read(project.path(&format!("deploy/{commit}/deployment.json"))).unwrap();
+    let mut record: Value = serde_json::from_slice(&record).unwrap();
+    for pointer in ["/git_commit", "/git_commit_short", "/built_at"] {
+        redact(&mut record, pointer);
+    }
+    for worker in ["api", "index"] {
+        let binary = format!("sha256/bin~1{worker}");
+        for field in ["built_from", "binary_md5", "inputs_md5", "tree_md5", "size_bytes", &binary] {
+            redact(&mut record, &format!("/workers/{worker}/{field}"));
+        }
+    }
+    insta::assert_json_snapshot!("deployment", record);
+}
+
+/// Replaces what differs from run to run by what kind of thing it is.
+fn redact(document: &mut Value, pointer: &str) {
+    let value = document.pointer_mut(pointer).unwrap();
+    *value = match value.as_str() {
+        Some(text) if text.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+            format!("[{} hexadecimal digits]", text.len()).into()
+        }
+        Some(text) if text.parse::<jiff::Timestamp>().is_ok() => "[time]".into(),
+        _ if value.is_u64() => "[number]".into(),
+        _ => panic!("{pointer}: {value}"),
+    };
+}
+
+#[test]
+fn what_did_not_change_is_reused_byte_for_byte() {
+    let project = Project::new();
+    let first = project.git(&["rev-parse", "HEAD"]);
+    project.build();
+
+    project.write("README.md", "# Other words\n");
+    project.write("workers/api/README.md", "New.\n");
+    let docs = project.commit();
+    let built = project.build();
+    assert_eq!(built["rebuilt"], serde_json::json!([]), "{built}");
+    for worker in ["index", "api"] {
+        let bytes = |commit: &str| fs::read(project.binary(commit, worker)).unwrap();
+        assert_eq!(bytes(&first), bytes(&docs), "{worker}");
+        assert_eq!(built["deployment"]["workers"][worker]["built_from"], first.as_str());
+    }
+
+    project.write("workers/api/src/main.rs", "fn main() { println!(\"other\"); }\n");
+    let other = project.commit();
+    let built = project.build();
+    assert_eq!(built["rebuilt"], serde_json::json!(["api"]));
+    assert_eq!(built["deployment"]["workers"]["index"]["built_from"], first.as_str());
+    assert_eq!(built["deployment"]["workers"]["api"]["built_from"], other.as_str());
+
+    // What both are made from.
+    project.write("workers/shared/src/lib.rs", "pub const GREETING: &str = \"bye\";\n");
+    project.write("workers/api/src/main.rs", &MAIN.replace("NAME", "api"));
+    project.commit();
+    assert_eq!(project.build()["rebuilt"], serde_json::json!(["api", "index"]));
+
+    let manifest = project.manifest();
+    let history = manifest["previous_deployments"].as_array().unwrap();
+    let commits: Vec<_> = history.iter().map(|it| it["git_commit"].as_str().unwrap()).collect();
+    assert_eq!(commits, [&other, &docs, &first]);
+}
+
+#[test]
+fn a_damaged_earlier_program_is_not_reused() {
+    let project = Project::new();
+    let first = project.git(&["rev-parse", "HEAD"]);
+    project.build();
+    fs::set_permissions(project.binary(&first, "api"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(project.binary(&first, "api"), "tampered with").unwrap();
+    project.write("README.md", "# Other words\n");
+    let docs = project.commit();
+    let output = project.tqctl(&["build", "--json"]);
+    assert!(stderr(&output).contains("api: bin/api of"), "{}", stderr(&output));
+    let built: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(built["rebuilt"], serde_json::json!(["api"]));
+    assert_eq!(run(&mut Command::new(project.binary(&docs, "api"))), format!("api {docs} hello\n"));
+}
+
+#[test]
+fn an_embedded_file_is_an_input() {
+    let project = Project::new();
+    project.write(
+        "workers/api/src/main.rs",
+        "fn main() { println!(include_str!(\"../private/text\")); }\n",
+    );
+    project.write("workers/api/private/text", "one");
+    project.commit();
+    project.build();
+    project.write("workers/api/private/text", "two");
+    let commit = project.commit();
+    assert_eq!(project.build()["rebuilt"], serde_json::json!(["api"]));
+    assert_eq!(run(&mut Command::new(project.binary(&commit, "api"))), "two\n");
+    project.write("workers/index/private/text", "not embedded");
+    project.commit();
+    assert_eq!(project.build()["rebuilt"], serde_json::json!([]));
+}
+
+#[test]
+fn a_folder_that_is_there_is_verified_and_activated_again() {
+    let project = Project::new();
+    let first = project.git(&["rev-parse", "HEAD"]);
+    project.build();
+    project.write("README.md", "# Other words\n");
+    let second = project.commit();
+    project.build();
+
+    project.git(&["checkout", "--quiet", &first]);
+    let built = project.build();
+    assert_eq!(built["existed"], true);
+    let manifest = project.manifest();
+    assert_eq!(manifest["current_deployment"], first.as_str());
+    assert_eq!(manifest["previous_deployments"][0]["git_commit"], second.as_str());
+    assert_eq!(manifest["previous_deployments"][0]["status"], "rollback_available");
+
+    project.git(&["checkout", "--quiet", "main"]);
+    fs::write(project.path(&format!("deploy/{second}/workers/index/public/x")), "").unwrap();
+    let output = project.tqctl(&["build"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("public/x: is not part of the deployment"));
+    assert_eq!(project.manifest()["current_deployment"], first.as_str());
+}
+
+#[test]
+fn a_detached_head_has_no_branch() {
+    let project = Project::new();
+    project.git(&["checkout", "--quiet", "--detach"]);
+    let output = project.tqctl(&["build", "--no-activate", "--json"]);
+    let built: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(built["deployment"].get("git_branch"), None);
+    assert_eq!(built["deployment"].get("git_tag"), None);
+    assert!(!project.path("deploy/manifest.json").exists());
+}
+
+#[test]
+fn a_dirty_tree_is_refused_with_its_files() {
+    let project = Project::new();
+    project.write("README.md", "changed");
+    project.write("notes with blanks.txt", "new");
+    let output = project.tqctl(&["build"]);
+    assert_eq!(output.status.code(), Some(1));
+    let message = stderr(&output);
+    assert!(message.contains("\n   M README.md\n  ?? notes with blanks.txt\n"), "{message}");
+    assert_eq!(project.deployed(), Vec::<String>::new());
+}
+
+#[test]
+fn without_git_or_commits_there_is_no_deployment() {
+    let project = Project::new();
+    fs::remove_dir_all(project.path(".git")).unwrap();
+    let output = project.tqctl(&["build"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("not in a git repository"), "{}", stderr(&output));
+
+    project.git(&["init", "--quiet"]);
+    let output = project.tqctl(&["build"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("has no commits yet"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_failed_build_names_the_worker_and_leaves_nothing() {
+    let project = Project::new();
+    project.build();
+    let before = project.manifest();
+    let deployed = project.deployed();
+    project.write("workers/api/src/main.rs", "fn main() { let x: u8 = \"text\"; }\n");
+    project.commit();
+    let output = project.tqctl(&["build"]);
+    assert_eq!(output.status.code(), Some(6));
+    let message = stderr(&output);
+    assert!(message.contains("error[E0308]: mismatched types"), "{message}");
+    assert!(message.contains("error: build failed: api\n"), "{message}");
+    assert_eq!(project.manifest(), before);
+    assert_eq!(project.deployed(), deployed);
+}
+
+#[test]
+fn a_command_builds_what_no_toolchain_does() {
+    let project = Project::new();
+    let patterns =
+        "workers: {discovery: {include_patterns: [\"*/src/main.rs\", \"*/build.sh\"]}}\n";
+    project.write("config/server.yaml", patterns);
+    project.write("workers/script/build.sh", "mkdir -p bin && cp src.txt bin/app.sh\n");
+    project.write("workers/script/src.txt", "#!/bin/sh\n");
+    project.write(
+        "workers/script/config/worker.yaml",
+        "build: [\"sh\", \"build.sh\"]\nrun: [\"/bin/sh\", \"bin/app.sh\"]\nready: http\n",
+    );
+    let commit = project.commit();
+    let built = project.build();
+    let part = &built["deployment"]["workers"]["script"];
+    assert_eq!(part["binary"], "bin/app.sh");
+    assert!(project.path(&format!("deploy/{commit}/workers/script/bin/app.sh")).is_file());
+
+    project.write("README.md", "# Other words\n");
+    project.commit();
+    assert_eq!(project.build()["rebuilt"], serde_json::json!([]));
+
+    project.write("workers/script/build.sh", "echo went wrong; exit 3\n");
+    project.commit();
+    let output = project.tqctl(&["build"]);
+    assert_eq!(output.status.code(), Some(6));
+    let message = stderr(&output);
+    assert!(
+        message.contains("went wrong\n") && message.contains("build failed: script"),
+        "{message}"
+    );
+}
+
+/// What a record says of `bin/<name>` holds for compiled programs only: the daemon would refuse it.
+#[test]
+fn a_script_that_is_called_like_its_worker_is_refused_when_it_is_built() {
+    let project = Project::new();
+    project.write("workers/script/config/worker.yaml", "run: [\"/bin/sh\", \"bin/script\"]\n");
+    project.write("workers/script/bin/script", "echo started\n");
+    project.git(&["add", "--force", "workers/script/bin/script"]);
+    project.commit();
+    let output = project.tqctl(&["build"]);
+    assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
+    let message = stderr(&output);
+    assert!(message.contains("bin/script is not an executable ELF program"), "{message}");
+    assert!(message.contains("another name"), "{message}");
+    assert!(project.deployed().is_empty());
+}
+
+#[test]
+fn a_development_build_builds_what_changed() {
+    let project = Project::new();
+    fs::create_dir_all(project.path("workers/empty")).unwrap();
+    let dev = || {
+        // From within, as by a person who is editing it.
+        let output = project.tqctl(&["build", "--dev", "--root", "workers/.."]);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) = dev();
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.starts_with("Skipping empty ("), "{text}");
+    assert!(text.ends_with("✓ api built\n✓ index built\n"), "{text}");
+    let binary = project.path("workers/api/bin/api");
+    assert_eq!(run(&mut Command::new(&binary)), "api dev hello\n");
+    assert!(dev().1.ends_with("= api up to date\n= index up to date\n"));
+
+    // A resource is read when the worker runs.
+    project.write("workers/api/private/page.html", "new");
+    assert!(dev().1.ends_with("= api up to date\n= index up to date\n"));
+
+    // The file of a running program may not be written to, but replaced.
+    let waits = "fn main() { std::io::stdin().read_line(&mut String::new()).unwrap(); }\n";
+    project.write("workers/api/src/main.rs", waits);
+    assert!(dev().1.ends_with("✓ api built\n= index up to date\n"));
+    let mut running = Command::new(&binary).stdin(Stdio::piped()).spawn().unwrap();
+    fs::remove_file(project.path("workers/index/bin/index")).unwrap();
+    project.write("workers/api/src/main.rs", "fn main() { println!(\"other\") }\n");
+    assert!(dev().1.ends_with("✓ api built\n✓ index built\n"));
+    assert_eq!(run(&mut Command::new(&binary)), "other\n");
+    drop(running.stdin.take());
+    assert!(running.wait().unwrap().success());
+
+    project.write("workers/api/src/main.rs", "fn main() { broken }\n");
+    let (code, text) = dev();
+    assert_eq!(code, Some(6));
+    assert!(text.ends_with("✗ api build failed\n= index up to date\n"), "{text}");
+    assert_eq!(run(&mut Command::new(&binary)), "other\n");
+}
+
+#[test]
+fn the_server_is_a_part_where_the_project_contains_it() {
+    let project = Project::new();
+    let workspace = fs::read_to_string(project.path("Cargo.toml")).unwrap();
+    project.write("Cargo.toml", &format!("{}{workspace}", package("tqserver", "")));
+    project
+        .write("src/main.rs", &MAIN.replace("NAME", "tqserver").replace("common::GREETING", "0"));
+    project.write("src/admin/public/admin/index.html", "one");
+    project.write("src/admin/private/config.yaml.example", "example");
+    run(project.command("cargo").args(["generate-lockfile", "--offline"]));
+    let first = project.commit();
+    let built = project.build();
+    let server = &built["deployment"]["server"];
+    assert_eq!((&server["has_public"], &server["has_private"]), (&true.into(), &true.into()));
+    let binary = project.path(&format!("deploy/{first}/server/bin/tqserver"));
+    assert_eq!(run(&mut Command::new(binary)), format!("tqserver {first} 0\n"));
+
+    project.write("src/admin/public/admin/index.html", "two");
+    let second = project.commit();
+    assert_eq!(project.build()["rebuilt"], serde_json::json!([]));
+    let page = project.path(&format!("deploy/{second}/server/public/admin/index.html"));
+    assert_eq!(fs::read_to_string(page).unwrap(), "two");
+}

@@ -1,0 +1,186 @@
+//! A control socket with a daemon behind it that says what a test wants it to say.
+
+use std::future::Future;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tqserver::admin::api::{
+    Control, Counters, DrainingGeneration, FailedDeployment, ReloadOutcome, ReloadVerdict, SCHEMA,
+    ServerState, Status, WorkerState, WorkerStatus,
+};
+use tqserver::admin::server;
+use tqserver::config::settings::Mode;
+use tqserver::ids::{CommitId, Generation, Port, WorkerName};
+
+pub(crate) const OLD: &str = "9f8e7d6c5b4a39281706f5e4d3c2b1a098765432";
+pub(crate) const NEW: &str = "a1b2c3d4e5f60718293a4b5c6d7e8f9012345678";
+
+pub(crate) fn commit(text: &str) -> CommitId {
+    text.parse().unwrap()
+}
+
+/// What the fake says, and what it was asked.
+pub(crate) struct Fake {
+    pub(crate) status: Mutex<Status>,
+    pub(crate) verdict: Mutex<ReloadVerdict>,
+    pub(crate) reloads: watch::Sender<usize>,
+    /// Verdicts are given while this is true.
+    pub(crate) decided: watch::Sender<bool>,
+}
+
+impl Control for Fake {
+    fn status(&self) -> Status {
+        self.status.lock().unwrap().clone()
+    }
+
+    fn reload(&self) -> impl Future<Output = ReloadVerdict> + Send {
+        self.reloads.send_modify(|count| *count += 1);
+        let mut decided = self.decided.subscribe();
+        async move {
+            // An error means that the test is over.
+            let _ = decided.wait_for(|decided| *decided).await;
+            self.verdict.lock().unwrap().clone()
+        }
+    }
+}
+
+impl Fake {
+    /// How many reloads it was asked for.
+    pub(crate) fn reloads(&self) -> usize {
+        *self.reloads.borrow()
+    }
+
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self {
+            status: Mutex::new(serving()),
+            verdict: Mutex::new(switched()),
+            reloads: watch::Sender::new(0),
+            decided: watch::Sender::new(true),
+        })
+    }
+}
+
+/// Serves a fake on a socket of its own until dropped.
+pub(crate) struct Server {
+    dir: tempfile::TempDir,
+    shutdown: CancellationToken,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    pub(crate) fn start(fake: &Arc<Fake>) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        // Bound before the thread starts: a client may connect as soon as this returns.
+        let listener = UnixListener::bind(dir.path().join("control.sock")).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let shutdown = CancellationToken::new();
+        let (fake, token) = (Arc::clone(fake), shutdown.clone());
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::UnixListener::from_std(listener).unwrap();
+                server::serve(listener, fake, token).await;
+            });
+        });
+        Self { dir, shutdown, thread: Some(thread) }
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join("control.sock")
+    }
+
+    #[allow(dead_code, reason = "not every test program uses all of this module")]
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.shutdown.cancel();
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+fn worker(name: &str, generation: u64, port: u16, commit_id: &str) -> WorkerStatus {
+    let name: WorkerName = name.parse().unwrap();
+    WorkerStatus {
+        route: tqserver::ids::RoutePath::from_worker_name(&name),
+        state: WorkerState::Serving,
+        generation: Some(Generation(generation)),
+        port: Port::new(port),
+        unit: Some(format!("tq-worker@{name}-{port}.service").parse().unwrap()),
+        commit: Some(commit(commit_id)),
+        since: Some("2026-11-20T08:00:01Z".parse().unwrap()),
+        fingerprint: None,
+        in_flight: 0,
+        draining: Vec::new(),
+        last_failure: None,
+        name,
+    }
+}
+
+/// Two workers as they should be. It began a day in the future, so that "up" is a constant.
+pub(crate) fn serving() -> Status {
+    Status {
+        schema: SCHEMA,
+        version: "0.1.0".to_owned(),
+        mode: Mode::Prod,
+        state: ServerState::Serving,
+        started_at: "2999-01-01T00:00:00Z".parse().unwrap(),
+        desired: Some(commit(NEW)),
+        actual: Some(commit(NEW)),
+        branch: Some("main".to_owned()),
+        tag: Some("v1.2.3".to_owned()),
+        last_good: Some(commit(NEW)),
+        failed: None,
+        workers: vec![worker("index", 18, 9014, NEW), worker("api_users", 11, 9007, OLD)],
+        counters: Counters { requests: 1234, in_flight: 3, ..Counters::default() },
+        warnings: Vec::new(),
+    }
+}
+
+/// The newer deployment failed, a generation drains, and a worker is down.
+#[allow(dead_code, reason = "not every test program uses all of this module")]
+pub(crate) fn degraded() -> Status {
+    let mut status = serving();
+    status.state = ServerState::Degraded;
+    status.actual = Some(commit(OLD));
+    status.failed = Some(FailedDeployment {
+        commit: commit(NEW),
+        reason: "index g18 exited 101 before it was ready\u{1b}[2J".to_owned(),
+        at: "2999-01-01T00:00:00Z".parse().unwrap(),
+    });
+    status.warnings = vec!["the folder of the running deployment is gone".to_owned()];
+    let [index, users] = &mut status.workers[..] else { unreachable!("two workers") };
+    index.draining = vec![DrainingGeneration {
+        generation: Generation(17),
+        port: Port::new(9013).unwrap(),
+        unit: "tq-worker@index-9013.service".parse().unwrap(),
+        commit: Some(commit(OLD)),
+        in_flight: 2,
+    }];
+    users.state = WorkerState::Backoff;
+    (users.generation, users.port, users.unit, users.commit) = (None, None, None, None);
+    users.last_failure = Some("out of memory".to_owned());
+    status
+}
+
+pub(crate) fn switched() -> ReloadVerdict {
+    ReloadVerdict {
+        schema: SCHEMA,
+        ok: true,
+        commit: Some(commit(NEW)),
+        outcome: ReloadOutcome::Switched,
+        started: vec!["index".parse().unwrap()],
+        kept: vec!["api_users".parse().unwrap()],
+        reason: None,
+        details: Vec::new(),
+        duration_ms: 1234,
+    }
+}

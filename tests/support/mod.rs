@@ -4,5 +4,6 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod bed;
+pub mod load;
 pub mod ports;
 pub mod wait;

@@ -1,0 +1,155 @@
+//! What a deployment may bring, and in which ways it may be activated.
+
+use std::fs;
+
+use crate::project::{commit, worker};
+use crate::rollout::{empty, serving};
+use crate::session::PATIENCE;
+use crate::support::wait::await_until;
+
+/// The outcome of `tqctl reload --wait`.
+fn reload(session: &crate::session::Session) -> String {
+    let output = session.tqctl(&["--json", "reload", "--wait"]);
+    let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    verdict["outcome"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_manifest_with_the_same_content_restarts_nothing() {
+    let (project, session) = serving();
+    let before = session.workers();
+    let bytes = fs::read(project.manifest()).unwrap();
+    fs::write(project.manifest(), &bytes).unwrap();
+    assert_eq!(reload(&session), "unchanged");
+    fs::write(project.deploy_dir().manifest_new(), &bytes).unwrap();
+    fs::rename(project.deploy_dir().manifest_new(), project.manifest()).unwrap();
+    assert_eq!(reload(&session), "unchanged");
+    // Another commit with the same workers, then the first once more.
+    let same = [worker("index", "well"), worker("api", "well")];
+    let first = tqserver::store::deployment::Deployment::read(&project.deploy_dir(), &commit('1'));
+    for deployment in [project.build('2', &same), first.unwrap()] {
+        project.activate(&deployment);
+        assert_ne!(reload(&session), "failed");
+        assert_eq!(session.status()["actual"], deployment.git_commit.as_str());
+    }
+    assert_eq!(session.workers(), before);
+}
+
+#[test]
+fn a_manifest_that_vanishes_changes_nothing() {
+    let (project, session) = serving();
+    let before = session.workers();
+    fs::remove_file(project.manifest()).unwrap();
+    let status = session.failing_reload();
+    assert!(status.contains("no deployment yet"), "{status}");
+    session.systemctl(&["restart", "tqserver.service"]);
+    assert_eq!(session.get("/").body, "index well g1 /\n");
+    assert_eq!(session.workers(), before);
+    project.deploy('2', &[worker("index", "better"), worker("api", "well")]);
+    session.await_body("/", "index better g2 /\n");
+}
+
+#[test]
+fn of_many_manifests_in_a_row_the_last_wins() {
+    let (project, session) = serving();
+    let modes = ["a", "b", "c", "d", "e"];
+    let deployments: Vec<_> = ('2'..)
+        .zip(modes)
+        .map(|(digit, mode)| project.build(digit, &[worker("index", mode), worker("api", mode)]))
+        .collect();
+    for deployment in deployments.iter().cycle().take(20) {
+        project.activate(deployment);
+    }
+    await_until("the last", PATIENCE, || session.get("/").body.starts_with("index e "));
+    assert!(session.get("/api").body.starts_with("api e "));
+    session.await_workers(2);
+    let status = session.status();
+    assert_eq!(
+        (&status["actual"], &status["state"]),
+        (&commit('6').as_str().into(), &"serving".into())
+    );
+    assert_eq!(status["failed"], serde_json::Value::Null, "{status:#}");
+}
+
+#[test]
+fn workers_come_go_and_move() {
+    let (project, session) = serving();
+    let before = session.workers();
+    project.deploy('2', &[worker("index", "well")]);
+    session.systemctl(&["reload", "tqserver.service"]);
+    assert_eq!(session.get("/api/x").body, "index well g1 /api/x\n", "the next best route");
+    session.await_workers(1);
+
+    project.deploy('3', &[worker("index", "well"), worker("api", "well").route("/v2/api")]);
+    session.systemctl(&["reload", "tqserver.service"]);
+    assert_eq!(session.get("/v2/api/x").body, "api well g2 /x\n");
+    assert_eq!(session.get("/api/x").body, "index well g1 /api/x\n");
+
+    project.deploy('4', &[worker("index", "well"), worker("api", "well").route("/v3")]);
+    session.systemctl(&["reload", "tqserver.service"]);
+    assert_eq!(session.get("/v3").body, "api well g3 /\n");
+    assert_eq!(session.get("/v2/api").body, "index well g1 /v2/api\n");
+    session.await_workers(2);
+    let index = |workers: std::collections::BTreeMap<String, u32>| workers.into_iter().next_back();
+    assert_eq!(index(session.workers()), index(before), "index was not touched");
+}
+
+#[test]
+fn routes_may_be_swapped() {
+    let (project, session) = serving();
+    project.deploy('2', &[worker("index", "well").route("/api"), worker("api", "well").route("/")]);
+    session.systemctl(&["reload", "tqserver.service"]);
+    assert_eq!(session.get("/").body, "api well g2 /\n");
+    assert_eq!(session.get("/api").body, "index well g2 /\n");
+}
+
+#[test]
+fn nothing_switches_before_all_are_ready() {
+    let (project, session) = serving();
+    project.deploy('2', &[worker("index", "better"), worker("api", "slow")]);
+    let mut waited = false;
+    await_until("the switch", PATIENCE, || {
+        let (index, api) = (session.get("/").body, session.get("/api").body);
+        let switched = api == "api slow g2 /\n";
+        // Asked in this order, a new index means that the table with the new api is there too.
+        assert!(
+            switched || (index == "index well g1 /\n" && api == "api well g1 /\n"),
+            "{index}{api}"
+        );
+        waited |= session.workers().len() == 4;
+        switched && index == "index better g2 /\n"
+    });
+    assert!(waited, "all four ran at once");
+    session.await_workers(2);
+}
+
+#[test]
+fn what_failed_is_tried_again_when_it_is_activated_again() {
+    let (project, session) = serving();
+    let down = project.path().join("down");
+    let env = format!("  default:\n    env: {{DOWN_WHILE: {down:?}}}\n");
+    project.configure("", &(session.range_yaml() + &env));
+    session.systemctl(&["reload", "tqserver.service"]);
+    fs::write(&down, "").unwrap();
+    let deployment = project.deploy('2', &[worker("index", "better"), worker("api", "well")]);
+    await_until("the failure", PATIENCE, || !session.status()["failed"].is_null());
+    assert_eq!(session.get("/").body, "index well g2 /\n");
+    fs::remove_file(&down).unwrap();
+    project.activate(&deployment);
+    session.await_body("/", "index better g4 /\n");
+    assert!(session.status()["failed"].is_null());
+}
+
+#[test]
+fn a_return_to_what_serves_ends_a_rollout_that_hangs() {
+    let (project, session) = empty();
+    let first = project.deploy('1', &[worker("index", "well")]);
+    session.get("/");
+    let before = session.workers();
+    project.deploy('2', &[worker("index", "hang")]);
+    session.await_workers(2);
+    project.activate(&first);
+    session.await_workers(1);
+    assert_eq!(session.workers(), before);
+    assert_eq!(session.status()["state"], "serving");
+}

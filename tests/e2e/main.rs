@@ -1,0 +1,25 @@
+//! The built programs against real systemd.
+
+// One program, whose modules see each other.
+#![allow(unreachable_pub)]
+// What a load did is worth reading in a test's output.
+#![allow(clippy::print_stderr)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod command_line;
+mod crashes;
+mod deployments;
+mod disturbances;
+mod fallback;
+mod faults;
+mod journal;
+mod load;
+mod paths;
+mod project;
+mod restart;
+mod rollout;
+mod samples;
+mod session;
+mod settings;

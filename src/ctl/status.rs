@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::client::Client;
 use super::exit::{Exit, Failure};
-use super::output::{Output, Painter, Role, printable};
+use super::output::{Output, Painter, Role, printable, printable_lines};
 use crate::admin::api::{DrainingGeneration, ServerState, Status, WorkerState, WorkerStatus};
 use crate::config::settings::Mode;
 use crate::ids::{CommitId, UnitName};
@@ -149,7 +149,7 @@ fn draining_row(worker: &WorkerStatus, old: &DrainingGeneration) -> Row {
 /// A text of several lines, such as a configuration error with its source line: those after the
 /// first stand under it.
 fn indented(text: &str) -> String {
-    text.lines().map(|line| printable(line).to_string()).collect::<Vec<_>>().join("\n    ")
+    printable_lines(text).replace('\n', "\n    ")
 }
 
 /// As systemctl accepts it, too.

@@ -40,12 +40,16 @@ impl Diagnostic {
         }
     }
 
-    /// A finding at a place of `text`, the content of `file`.
+    /// A finding at a place of `text`, the content of `file`; at the nearest there is where a parser
+    /// names one behind the end of a line or of the text.
     pub fn at(file: &Path, text: &str, position: Position, message: impl Into<String>) -> Self {
-        let line = text.lines().nth(position.line - 1);
+        let nearest = lines(text).zip(1..).take(position.line).last();
+        let (source, line) = nearest.unwrap_or_default();
+        let end = source.chars().count() + 1;
+        let column = if line < position.line { end } else { position.column.min(end) };
         Self {
-            position: Some(position),
-            source_line: line.map(str::to_owned),
+            position: Some(Position { line, column }),
+            source_line: Some(source.to_owned()),
             ..Self::about(file, message)
         }
     }
@@ -56,6 +60,11 @@ impl Diagnostic {
         self.hint = Some(hint.into());
         self
     }
+}
+
+/// The lines as YAML counts them: a carriage return alone ends one, too (YAML 1.2.2, section 5.4).
+pub(super) fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.split('\n').flat_map(|line| line.strip_suffix('\r').unwrap_or(line).split('\r'))
 }
 
 /// How much of a line is shown before and after the caret, in characters.
@@ -135,6 +144,8 @@ impl std::error::Error for ConfigErrors {}
 
 #[cfg(test)]
 mod tests {
+    use rstest::rstest;
+
     use super::*;
 
     #[test]
@@ -145,6 +156,28 @@ mod tests {
         let lines: Vec<_> = shown.lines().collect();
         assert_eq!(lines[1].find('!'), lines[2].find('^'));
         assert!(lines[1].len() < 200);
+    }
+
+    #[test]
+    fn the_line_shown_is_the_one_that_yaml_counts() {
+        let at = Position { line: 4, column: 1 };
+        let found = Diagnostic::at(Path::new("f"), "a\r\nb\rc\nd\r\ne", at, "m");
+        assert_eq!(found.source_line.as_deref(), Some("d"));
+    }
+
+    #[rstest]
+    #[case("a\nb", (3, 1), (2, 2))]
+    #[case("a\nb\n", (3, 1), (3, 1))]
+    #[case("abc\n", (1, 9), (1, 4))]
+    #[case("", (1, 1), (1, 1))]
+    fn a_place_behind_the_text_is_the_nearest_in_it(
+        #[case] text: &str,
+        #[case] named: (usize, usize),
+        #[case] shown: (usize, usize),
+    ) {
+        let place = |(line, column)| Position { line, column };
+        let found = Diagnostic::at(Path::new("f"), text, place(named), "m");
+        assert_eq!(found.position, Some(place(shown)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_yaml::Value;
 
-use super::diagnostic::{Diagnostic, Position};
+use super::diagnostic::{Diagnostic, Position, lines};
 use super::positions::Positions;
 
 /// The largest file read, in bytes.
@@ -12,6 +12,11 @@ pub(super) const MAX_BYTES: usize = 1 << 20;
 
 /// The most findings kept of one file.
 pub(super) const MAX_FINDINGS: usize = 100;
+
+/// Next line, line separator, paragraph separator: they end a line, and with it a comment, in YAML
+/// 1.1, which the deserializer reads, and do not in 1.2 (section 5.4), which the positions are of.
+/// What one parser takes for a comment would be the whole file to the other, unchecked.
+const DISPUTED_BREAKS: [char; 3] = ['\u{85}', '\u{2028}', '\u{2029}'];
 
 /// A parsed file.
 #[derive(Debug)]
@@ -33,6 +38,13 @@ impl Document {
             ]);
         }
         let text = str::from_utf8(bytes).map_err(|error| vec![not_utf8(file, bytes, &error)])?;
+        if let Some((at, found)) = text.char_indices().find(|(_, c)| DISPUTED_BREAKS.contains(c)) {
+            let message = format!("the invisible character U+{:04X}", u32::from(found));
+            let found = Diagnostic::at(file, text, end_of(&text[..at]), message);
+            return Err(vec![
+                found.hint("remove it; as a value, put it as an escape in double quotes"),
+            ]);
+        }
         let positions = Positions::of(text).map_err(|faults| {
             let diagnostic = |(at, message)| Diagnostic::at(file, text, at, message);
             faults.into_iter().take(MAX_FINDINGS).map(diagnostic).collect::<Vec<_>>()
@@ -73,9 +85,12 @@ impl Document {
 
 fn not_utf8(file: &Path, bytes: &[u8], error: &std::str::Utf8Error) -> Diagnostic {
     let valid = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
-    let line = valid.matches('\n').count() + 1;
-    let column = valid.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let text = String::from_utf8_lossy(bytes);
-    Diagnostic::at(file, &text, Position { line, column }, "not UTF-8")
-        .hint("save the file in UTF-8")
+    Diagnostic::at(file, &text, end_of(&valid), "not UTF-8").hint("save the file in UTF-8")
+}
+
+/// The place just behind `text`.
+fn end_of(text: &str) -> Position {
+    let last = lines(text).last().unwrap_or_default();
+    Position { line: lines(text).count(), column: last.chars().count() + 1 }
 }

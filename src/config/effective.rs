@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::scope::BIN_DIR;
-use super::settings::{Mode, WorkerOverrides, WorkerSettings, WorkersSettings};
+use super::settings::{Mode, Sandbox, WorkerOverrides, WorkerSettings, WorkersSettings};
 use super::template::Template;
 use super::worker::WorkerFile;
 use crate::ids::{RoutePath, WorkerName};
@@ -46,6 +46,9 @@ pub fn effective(
     let nothing = WorkerOverrides::default();
     let layers = [&file.overrides, longest.map_or(&nothing, |(_, overrides)| overrides)];
 
+    let grant = workers.grants.get(name);
+    let credentials = grant.into_iter().flat_map(|grant| &grant.credentials);
+
     let mut env = default.env.clone();
     for layer in layers.iter().rev() {
         env.extend(layer.env.clone());
@@ -66,13 +69,37 @@ pub fn effective(
         read_timeout: first(layers, |layer| layer.read_timeout).unwrap_or(default.read_timeout),
         write_timeout: first(layers, |layer| layer.write_timeout).unwrap_or(default.write_timeout),
         idle_timeout: first(layers, |layer| layer.idle_timeout).unwrap_or(default.idle_timeout),
-        memory_max: file.memory_max,
-        cpu_quota_percent: file.cpu_quota_percent,
-        tasks_max: file.tasks_max,
+        memory_max: first(layers, |layer| layer.memory_max)
+            .or(default.memory_max)
+            .or(grant.and_then(|grant| grant.memory_max)),
+        cpu_quota_percent: first(layers, |layer| layer.cpu_quota_percent)
+            .or(default.cpu_quota_percent)
+            .or(grant.and_then(|grant| grant.cpu_quota_percent)),
+        tasks_max: first(layers, |layer| layer.tasks_max)
+            .or(default.tasks_max)
+            .or(grant.and_then(|grant| grant.tasks_max)),
+        sandbox: sandbox(layers, &default.sandbox),
+        state_directory: first(layers, |layer| layer.state_directory)
+            .unwrap_or(default.state_directory),
+        credentials: credentials
+            .filter(|(name, _)| file.credentials.contains(name))
+            .map(|(name, path)| (name.clone(), path.clone()))
+            .collect(),
         cache_templates: default.cache_templates,
         watch_resources: default.watch_resources,
         route,
     }
+}
+
+/// Each layer may say that memory is not to be executed, or is; what they allow adds up.
+fn sandbox(layers: [&WorkerOverrides; 2], default: &Sandbox) -> Sandbox {
+    let mut sandbox = default.clone();
+    let deny = first(layers, |layer| layer.sandbox.memory_deny_write_execute);
+    sandbox.memory_deny_write_execute = deny.unwrap_or(sandbox.memory_deny_write_execute);
+    for layer in layers {
+        sandbox.allowed.extend(&layer.sandbox.allowed);
+    }
+    sandbox
 }
 
 fn first<T>(

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use super::sandbox;
 use super::section::Section;
 use super::server::DAY;
 use super::settings::WorkerOverrides;
-use super::units::{go_mem_limit, worker_variable};
+use super::units::{cpu_quota, go_mem_limit, memory_max, tasks_max, worker_variable};
 
-/// All of them but `env`. As each layer may leave each out, `None` says nothing.
+/// What `infinity` is as a limit (systemd.resource-control(5)).
+pub(super) const INFINITY: u64 = u64::MAX;
+
+/// All of them. As each layer may leave each out, `None` says nothing.
 pub(super) fn read(section: &mut Section<'_, '_>) -> WorkerOverrides {
     WorkerOverrides {
         go_max_procs: section.number("go_max_procs", 1..=1024),
@@ -17,6 +21,11 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> WorkerOverrides {
         write_timeout: section.seconds("write_timeout_seconds", 1..=DAY),
         idle_timeout: section.seconds("idle_timeout_seconds", 1..=DAY),
         env: env(section),
+        memory_max: section.parsed_scalar("memory_max", memory_max).map(|found| found.value),
+        cpu_quota_percent: section.parsed_scalar("cpu_quota", cpu_quota).map(|found| found.value),
+        tasks_max: section.parsed_scalar("tasks_max", tasks_max).map(|found| found.value),
+        sandbox: section.section("sandbox", sandbox::read),
+        state_directory: section.flag("state_directory").map(|found| found.value),
     }
 }
 

@@ -11,7 +11,7 @@ use super::scope::Scope;
 use super::section::{Located, read_root};
 use super::server::{self, DiscoveryMode, ServerFile, parse_mode};
 use super::settings::{
-    BuildSettings, DeploymentSettings, Mode, Settings, WorkerDefaults, WorkersSettings,
+    BuildSettings, DeploymentSettings, Mode, Sandbox, Settings, WorkerDefaults, WorkersSettings,
 };
 use super::sources::{self, Sources};
 use crate::ids::Md5;
@@ -158,6 +158,8 @@ impl Merge<'_> {
             .block_wins(prod.require_clean_working_dir, deployment.git.require_clean_working_dir);
         Settings {
             mode,
+            // Cannot be without a parent: it is the path of a file.
+            config_dir: sources.server_yaml.parent().unwrap_or(&sources.root).to_owned(),
             listener: server.listener,
             static_files: server.static_files,
             rollout: workers.rollout,
@@ -173,6 +175,7 @@ impl Merge<'_> {
             workers: WorkersSettings {
                 default: worker_defaults(workers.default, &block),
                 paths: workers.paths,
+                grants: workers.grants,
             },
             build: BuildSettings {
                 parallel_builds: block.parallel_builds,
@@ -236,5 +239,13 @@ fn worker_defaults(read: super::settings::WorkerOverrides, block: &ModeBlock) ->
         env: read.env,
         cache_templates: block.cache_templates,
         watch_resources: block.watch_resources,
+        memory_max: read.memory_max,
+        cpu_quota_percent: read.cpu_quota_percent,
+        tasks_max: read.tasks_max,
+        sandbox: Sandbox {
+            memory_deny_write_execute: read.sandbox.memory_deny_write_execute.unwrap_or(true),
+            allowed: read.sandbox.allowed,
+        },
+        state_directory: read.state_directory.unwrap_or(false),
     }
 }

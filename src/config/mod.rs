@@ -4,14 +4,17 @@
 //! its mappings, and the reader of its keys (`server`, `deployment`, `worker`); [`load()`] merges.
 //! What is wrong is gathered on the way and returned at once.
 
+mod credential;
 mod deployment;
 mod diagnostic;
 pub mod discover;
 mod document;
 mod effective;
+pub mod grants;
 mod limits;
 mod load;
 mod positions;
+mod sandbox;
 mod scope;
 mod section;
 mod server;

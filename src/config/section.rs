@@ -144,6 +144,39 @@ impl<'d> Section<'_, 'd> {
         found
     }
 
+    /// Names and texts at `key`, each of which is parsed. One whose text is empty is left out.
+    pub(super) fn named<K: FromStr + Ord, T, E: Display>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> BTreeMap<K, T>
+    where
+        K::Err: Display,
+    {
+        self.ask(key);
+        let mut found = BTreeMap::new();
+        for (name, value) in self.mapping(key) {
+            let path = [self.path_of(key), vec![name.clone()]].concat();
+            let at = self.scope.document.positions.value(&path);
+            let Value::String(text) = value else {
+                let quoted = quoted(&path);
+                self.error(at, format!("{quoted} must be text, not {}", describe(value)));
+                continue;
+            };
+            let Some(text) = self.scope.expand(text, at, Known::Now) else { continue };
+            match (name.parse(), parse(&text)) {
+                (Err(error), _) => {
+                    let at = self.scope.document.positions.key(&path);
+                    self.error(at, error);
+                }
+                (Ok(_), _) if text.is_empty() => {}
+                (Ok(_), Err(error)) => self.error(at, error),
+                (Ok(name), Ok(value)) => drop(found.insert(name, value)),
+            }
+        }
+        found
+    }
+
     fn mapping(&mut self, key: &'static str) -> Vec<(String, &'d Value)> {
         match self.entries.and_then(|entries| entries.get(key)) {
             None | Some(Value::Null) => Vec::new(),

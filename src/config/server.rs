@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::grants;
 use super::limits;
 use super::scope::{BIN_DIR, Known};
 use super::section::{Located, Section};
 use super::settings::{
-    DiscoverySettings, ListenerSettings, Mode, RolloutSettings, StaticSettings, WorkerOverrides,
+    DiscoverySettings, Grant, ListenerSettings, Mode, RolloutSettings, StaticSettings,
+    WorkerOverrides,
 };
 use super::units::{network, relative_glob, size};
-use crate::ids::RoutePath;
+use crate::ids::{RoutePath, WorkerName};
 
 /// A day, in seconds: longer than any limit that is meant to be one.
 pub(super) const DAY: u64 = 24 * 60 * 60;
@@ -35,6 +37,7 @@ pub(super) struct WorkersPart {
     pub(super) workers_dir: String,
     pub(super) default: WorkerOverrides,
     pub(super) paths: BTreeMap<RoutePath, WorkerOverrides>,
+    pub(super) grants: BTreeMap<WorkerName, Grant>,
 }
 
 /// Where the server learns which workers there are.
@@ -159,6 +162,7 @@ fn read_workers(workers: &mut Section<'_, '_>, root: &Path) -> WorkersPart {
         workers_dir,
         default: workers.section("default", limits::read),
         paths: workers.sections("paths", "<route>", limits::read),
+        grants: workers.sections("grants", "<worker>", grants::read),
     }
 }
 

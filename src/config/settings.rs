@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::RoutePath;
+pub use super::credential::CredentialName;
+pub use super::grants::Grant;
+pub use super::sandbox::{AddressRange, Allowed, Sandbox, SandboxOverrides};
+use crate::ids::{RoutePath, WorkerName};
 
 /// Which of the two lives tqserver leads; chosen by the environment, never by the binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +38,8 @@ impl Mode {
 pub struct Settings {
     /// The mode all the rest was resolved for.
     pub mode: Mode,
+    /// The folder of `server.yaml`, absolute where that was named so.
+    pub config_dir: PathBuf,
     /// The public listener.
     pub listener: ListenerSettings,
     /// `/static/…`.
@@ -76,7 +81,7 @@ pub struct ListenerSettings {
 }
 
 /// An address range in CIDR form.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IpNetwork {
     /// The network's address.
     pub addr: std::net::IpAddr,
@@ -172,6 +177,8 @@ pub struct WorkersSettings {
     pub default: WorkerDefaults,
     /// `paths:`, by route; the longest that covers a worker's route applies.
     pub paths: BTreeMap<RoutePath, WorkerOverrides>,
+    /// `grants:`, what a worker may have that its `worker.yaml` asks for.
+    pub grants: BTreeMap<WorkerName, Grant>,
 }
 
 /// Settings every worker has.
@@ -197,6 +204,16 @@ pub struct WorkerDefaults {
     pub cache_templates: bool,
     /// Whether workers should look for changed resources (TQ_WATCH_RESOURCES).
     pub watch_resources: bool,
+    /// MemoryMax= in bytes; [`u64::MAX`] is systemd's infinity.
+    pub memory_max: Option<u64>,
+    /// CPUQuota= in percent of one CPU.
+    pub cpu_quota_percent: Option<u32>,
+    /// TasksMax=; [`u64::MAX`] is systemd's infinity.
+    pub tasks_max: Option<u64>,
+    /// How the sandbox is loosened.
+    pub sandbox: Sandbox,
+    /// Whether a worker has a directory of its own that outlives it (StateDirectory=).
+    pub state_directory: bool,
 }
 
 /// What `paths:` may change of the defaults; `None` leaves it.
@@ -216,6 +233,16 @@ pub struct WorkerOverrides {
     pub idle_timeout: Option<Duration>,
     /// Added to, and winning over, the default environment.
     pub env: BTreeMap<String, String>,
+    /// See [`WorkerDefaults::memory_max`].
+    pub memory_max: Option<u64>,
+    /// See [`WorkerDefaults::cpu_quota_percent`].
+    pub cpu_quota_percent: Option<u32>,
+    /// See [`WorkerDefaults::tasks_max`].
+    pub tasks_max: Option<u64>,
+    /// See [`WorkerDefaults::sandbox`].
+    pub sandbox: SandboxOverrides,
+    /// See [`WorkerDefaults::state_directory`].
+    pub state_directory: Option<bool>,
 }
 
 /// How a worker says that it is ready.
@@ -261,12 +288,18 @@ pub struct WorkerSettings {
     pub write_timeout: Duration,
     /// See [`WorkerDefaults::idle_timeout`].
     pub idle_timeout: Duration,
-    /// MemoryMax= in bytes.
+    /// See [`WorkerDefaults::memory_max`].
     pub memory_max: Option<u64>,
-    /// CPUQuota= in percent of one CPU.
+    /// See [`WorkerDefaults::cpu_quota_percent`].
     pub cpu_quota_percent: Option<u32>,
-    /// TasksMax=
+    /// See [`WorkerDefaults::tasks_max`].
     pub tasks_max: Option<u64>,
+    /// See [`WorkerDefaults::sandbox`].
+    pub sandbox: Sandbox,
+    /// See [`WorkerDefaults::state_directory`].
+    pub state_directory: bool,
+    /// The credentials it asks for and is granted, and the files they are in.
+    pub credentials: BTreeMap<CredentialName, PathBuf>,
     /// See [`WorkerDefaults::cache_templates`].
     pub cache_templates: bool,
     /// See [`WorkerDefaults::watch_resources`].

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::limits::INFINITY;
 use super::settings::IpNetwork;
 use super::template::is_variable_name;
 
@@ -22,14 +23,14 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| format!("{text:?} is not a size such as 32K, 256M or 1G"))
 }
 
-/// A memory limit: a size of at least 1M, or `infinity` for none.
-pub(super) fn memory_max(text: &str) -> Result<Option<u64>, String> {
+/// A memory limit in bytes: a size of at least 1M, or `infinity`.
+pub(super) fn memory_max(text: &str) -> Result<u64, String> {
     if text == "infinity" {
-        return Ok(None);
+        return Ok(INFINITY);
     }
     match size(text)? {
         bytes if bytes < 1 << 20 => Err(format!("{text} is less than 1M; is a unit missing?")),
-        bytes => Ok(Some(bytes)),
+        bytes => Ok(bytes),
     }
 }
 
@@ -41,13 +42,13 @@ pub(super) fn cpu_quota(text: &str) -> Result<u32, String> {
         .ok_or_else(|| format!("{text:?} is not a share of one CPU such as 50% or 200%"))
 }
 
-/// A number of tasks, or `infinity` for no limit of its own.
-pub(super) fn tasks_max(text: &str) -> Result<Option<u64>, String> {
+/// A number of tasks, or `infinity`.
+pub(super) fn tasks_max(text: &str) -> Result<u64, String> {
     if text == "infinity" {
-        return Ok(None);
+        return Ok(INFINITY);
     }
     let number = text.parse().ok().filter(|number| *number > 0);
-    number.map(Some).ok_or_else(|| format!("{text:?} is not a number of tasks from 1, or infinity"))
+    number.ok_or_else(|| format!("{text:?} is not a number of tasks from 1, or infinity"))
 }
 
 /// What the Go runtime accepts as GOMEMLIMIT (<https://pkg.go.dev/runtime#hdr-Environment_Variables>).
@@ -152,9 +153,9 @@ mod tests {
 
     #[rstest]
     #[case("256", None)]
-    #[case("1M", Some(Some(1 << 20)))]
-    #[case("infinity", Some(None))]
-    fn memory_limits(#[case] text: &str, #[case] limit: Option<Option<u64>>) {
+    #[case("1M", Some(1 << 20))]
+    #[case("infinity", Some(u64::MAX))]
+    fn memory_limits(#[case] text: &str, #[case] limit: Option<u64>) {
         assert_eq!(memory_max(text).ok(), limit);
     }
 

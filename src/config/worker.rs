@@ -3,6 +3,7 @@
 //! It travels with the deployment and is the deployer's word. So it sees no variables of the
 //! server's environment, where secrets may be.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -13,9 +14,8 @@ use super::document::Document;
 use super::limits;
 use super::scope::{BIN_DIR, Scope};
 use super::section::{Section, read_root};
-use super::settings::{Ready, WorkerOverrides};
+use super::settings::{CredentialName, Ready, WorkerOverrides};
 use super::sources;
-use super::units::{cpu_quota, memory_max, tasks_max};
 use crate::ids::{RoutePath, WorkerName};
 
 pub use super::effective::{WorkerVars, effective};
@@ -35,13 +35,9 @@ pub struct WorkerFile {
     pub build: Option<Vec<String>>,
     /// The command that runs it; `None` for `bin/<name>`.
     pub run: Option<Vec<String>>,
-    /// MemoryMax= in bytes.
-    pub memory_max: Option<u64>,
-    /// CPUQuota= in percent of one CPU.
-    pub cpu_quota_percent: Option<u32>,
-    /// TasksMax=
-    pub tasks_max: Option<u64>,
-    /// What it changes of the defaults, its environment with them.
+    /// The credentials it asks for.
+    pub credentials: BTreeSet<CredentialName>,
+    /// What it changes of the defaults, or asks for beyond them.
     pub overrides: WorkerOverrides,
 }
 
@@ -102,9 +98,11 @@ pub(super) fn read_keys(file: &mut Section<'_, '_>) -> WorkerFile {
         health_path: file.parsed("health_path", health_path).map(|found| found.value),
         build: command(file, "build"),
         run,
-        memory_max: file.parsed_scalar("memory_max", memory_max).and_then(|found| found.value),
-        cpu_quota_percent: file.parsed_scalar("cpu_quota", cpu_quota).map(|found| found.value),
-        tasks_max: file.parsed_scalar("tasks_max", tasks_max).and_then(|found| found.value),
+        credentials: file
+            .list("credentials", CredentialName::from_str)
+            .into_iter()
+            .flatten()
+            .collect(),
         overrides: limits::read(file),
     }
 }
@@ -177,7 +175,8 @@ mod tests {
             "route: /shop\nstrip_prefix: false\nready: http\nhealth_path: /up?deep=1\n\
              build: npm ci\nrun: [/usr/bin/node, bin/server.js]\nmemory_max: 256M\n\
              cpu_quota: 50%\ntasks_max: 64\ngo_max_procs: 2\nmax_requests: 10\n\
-             read_timeout_seconds: 5\nenv: {A: '${WORKER_BASE}/x'}\n",
+             read_timeout_seconds: 5\nenv: {A: '${WORKER_BASE}/x'}\nstate_directory: true\n\
+             credentials: [db]\nsandbox: {memory_deny_write_execute: false}\n",
         )
         .unwrap();
         assert_eq!(file.route_for(&"index".parse().unwrap()).as_str(), "/shop");
@@ -186,9 +185,12 @@ mod tests {
         assert_eq!(file.health_path.as_deref(), Some("/up?deep=1"));
         assert_eq!(file.build.unwrap(), ["npm", "ci"]);
         assert_eq!(file.run.unwrap(), ["/usr/bin/node", "bin/server.js"]);
-        assert_eq!(file.memory_max, Some(256 << 20));
-        assert_eq!(file.cpu_quota_percent, Some(50));
-        assert_eq!(file.tasks_max, Some(64));
+        assert_eq!(file.overrides.memory_max, Some(256 << 20));
+        assert_eq!(file.overrides.cpu_quota_percent, Some(50));
+        assert_eq!(file.overrides.tasks_max, Some(64));
+        assert_eq!(file.overrides.state_directory, Some(true));
+        assert_eq!(file.overrides.sandbox.memory_deny_write_execute, Some(false));
+        assert!(file.credentials.contains(&"db".parse().unwrap()));
         assert_eq!(file.overrides.go_max_procs, Some(2));
         assert_eq!(file.overrides.env["A"], "${WORKER_BASE}/x");
     }

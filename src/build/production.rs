@@ -21,7 +21,7 @@ use crate::store::deployment::{Deployment, SCHEMA};
 use crate::store::digest::{self, DigestCache};
 use crate::store::layout::DeployDir;
 use crate::store::stage::{StageError, Staging};
-use crate::store::verify::verify;
+use crate::store::verify::{Scope, verify};
 
 /// A complete deployment.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ fn existing(
     let damaged = |problem: String| BuildError::Damaged { folder: folder.clone(), problem };
     let deployment =
         Deployment::read(deploy, commit).map_err(|error| damaged(error.to_string()))?;
-    verify(deploy, &deployment, &mut DigestCache::default(), now)
+    verify(deploy, &deployment, Scope::Whole, &mut DigestCache::default(), now)
         .map_err(|error| damaged(error.to_string()))?;
     let workers = deployment.workers.values().map(|part| &part.path);
     let parts = workers.chain(deployment.server.iter().map(|part| &part.path));

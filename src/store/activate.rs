@@ -3,8 +3,8 @@
 #[cfg(test)]
 mod tests;
 
-use std::io;
 use std::path::PathBuf;
+use std::{fs, io};
 
 use jiff::Timestamp;
 
@@ -13,6 +13,7 @@ use super::deployment::{Deployment, SCHEMA};
 use super::document::{DocumentError, ReadError};
 use super::lock::DeployLock;
 use super::manifest::{DeployedDeployment, Manifest, PreviousDeployment, PreviousStatus};
+use super::modes::Writers;
 use crate::ids::CommitId;
 
 /// Why the manifest is as it was.
@@ -63,8 +64,11 @@ pub fn activate(
     let previous = previous(Manifest::read(deploy).map(|(manifest, _)| manifest))?;
     let manifest = following(previous, deployment, &present, now, keep_history);
     let path = deploy.manifest();
-    atomic::write(&path, &manifest.to_json(), 0o644)
-        .map_err(|source| ActivateError::Io { path, source })?;
+    let write = || {
+        let mode = Writers::of(&fs::metadata(deploy.path())?).document();
+        atomic::write(&path, &manifest.to_json(), mode)
+    };
+    write().map_err(|source| ActivateError::Io { path: path.clone(), source })?;
     Ok(manifest)
 }
 

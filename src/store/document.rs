@@ -21,6 +21,9 @@ use crate::ids::CommitId;
 /// The largest document that is read, in bytes: room for some thirty thousand files.
 pub const MAX_BYTES: u64 = 4 << 20;
 
+/// How much is told of why a document is no JSON of its kind, in characters.
+const MAX_REASON: usize = 400;
+
 /// What is wrong with a document, wherever it came from.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
@@ -59,7 +62,7 @@ impl DocumentError {
             Some(number) if number > u64::from(SCHEMA) => "upgrade tqserver here first",
             _ => "build it again with `tqctl build`",
         };
-        Self::Schema { found: found.to_string().chars().take(40).collect(), advice }
+        Self::Schema { found: excerpt(&found.to_string(), 40), advice }
     }
 
     pub(crate) fn in_file(self, path: &Path) -> ReadError {
@@ -77,8 +80,15 @@ impl From<serde_json::Error> for DocumentError {
         } else {
             reason.to_owned()
         };
+        let reason = excerpt(&reason, MAX_REASON);
         Self::Syntax { line: error.line(), column: error.column(), reason }
     }
+}
+
+/// The first `limit` characters of what stands in a document, without what drives a terminal.
+fn excerpt(text: &str, limit: usize) -> String {
+    let visible = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().take(limit).map(visible).collect()
 }
 
 /// Why a document was not read, with its path.

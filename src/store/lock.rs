@@ -1,8 +1,8 @@
 //! One at a time changes the deployment folder.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process;
 
@@ -11,6 +11,7 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::layout::DeployDir;
+use super::modes::Writers;
 
 /// Who has the lock, as it says itself in the lock file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,16 +98,25 @@ impl DeployLock {
 
     fn open(deploy: &DeployDir) -> Result<Self, LockError> {
         let path = deploy.lock_file();
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o664)
-            .custom_flags(OFlags::NOFOLLOW.bits() as i32)
-            .open(&path)
-            .map_err(|source| LockError::Io { path, source })?;
-        Ok(Self { deploy: deploy.clone(), file })
+        let open = || {
+            let mode = Writers::of(&fs::metadata(deploy.path())?).document();
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(mode)
+                .custom_flags(OFlags::NOFOLLOW.bits() as i32)
+                .open(&path)?;
+            // The umask may have taken the group's bit. Only the owner can give it back, and for
+            // all others who have come this far it is there.
+            let _ = file.set_permissions(Permissions::from_mode(mode));
+            Ok(file)
+        };
+        match open() {
+            Ok(file) => Ok(Self { deploy: deploy.clone(), file }),
+            Err(source) => Err(LockError::Io { path, source }),
+        }
     }
 
     fn sign(mut self, purpose: &str, since: Timestamp) -> Result<Self, LockError> {

@@ -12,10 +12,11 @@ pub mod findings;
 pub mod layout;
 pub mod lock;
 pub mod manifest;
+mod modes;
 #[cfg(test)]
 mod schema;
 pub mod stage;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod verify;
 mod walk;

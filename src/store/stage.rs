@@ -18,6 +18,7 @@ use super::deployment::Deployment;
 use super::document::{Document, DocumentError, MAX_BYTES};
 use super::layout::{DeployDir, RECORD, STAGING_PREFIX};
 use super::lock::DeployLock;
+use super::modes::{self, Writers, is_guarded};
 use super::walk::{WalkError, walk};
 use crate::ids::CommitId;
 
@@ -151,14 +152,15 @@ impl Staging {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            OpenOptions::new().write(true).create_new(true).mode(mode_of(mode)).open(&path)
+            OpenOptions::new().write(true).create_new(true).mode(modes::of_file(mode)).open(&path)
         };
         let file = create().map_err(StageError::at(&path))?;
         Ok((path, file))
     }
 
     /// Writes the record, flushes everything to the disk, and makes it the deployment of its
-    /// commit. Files become 0644, those with an execute bit and folders 0755, whatever the umask.
+    /// commit. Files become 0644, those with an execute bit 0755, and folders as
+    /// [`Writers::folder`] says, whatever the umask.
     ///
     /// # Errors
     /// [`StageError::Exists`] when there is one already, which is then untouched.
@@ -170,7 +172,7 @@ impl Staging {
             return Err(StageError::TooManyFiles(json.len()));
         }
         self.write(RECORD, &json)?;
-        settle(&self.path)?;
+        settle(&self.path, "")?;
         rustix::fs::renameat_with(CWD, &self.path, CWD, &target, RenameFlags::NOREPLACE).map_err(
             |error| match error {
                 rustix::io::Errno::EXIST => StageError::Exists(target.clone()),
@@ -191,7 +193,8 @@ impl Drop for Staging {
     }
 }
 
-/// Removes the staging folders of processes that are gone, and returns them.
+/// Removes the staging folders of processes that are gone, and returns them. Those of other users
+/// are left to them: nobody else can look into a folder that is not finished.
 ///
 /// # Errors
 /// When the deployment folder cannot be read, or one of them not removed.
@@ -202,42 +205,50 @@ pub fn clean(lock: &DeployLock) -> Result<Vec<PathBuf>, StageError> {
         let entry = entry.map_err(StageError::at(folder))?;
         let staging = entry.file_name().to_str().is_some_and(|n| n.starts_with(STAGING_PREFIX));
         let path = entry.path();
-        if staging && in_use::remove_unused(&path).map_err(StageError::at(&path))? {
-            removed.push(path);
+        if !staging {
+            continue;
+        }
+        match in_use::remove_unused(&path) {
+            Ok(true) => removed.push(path),
+            Ok(false) => {}
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            Err(error) => return Err(StageError::at(&path)(error)),
         }
     }
     Ok(removed)
 }
 
-/// Sets the modes of everything in a folder and of itself, and flushes it to the disk.
-fn settle(folder: &Path) -> Result<(), StageError> {
+/// Sets the modes of everything in a folder, which is `path` below the deployment's, and of itself
+/// last; and flushes it to the disk.
+fn settle(folder: &Path, path: &str) -> Result<(), StageError> {
     for entry in folder.read_dir().map_err(StageError::at(folder))? {
         let entry = entry.map_err(StageError::at(folder))?;
-        let path = entry.path();
-        let kind = entry.file_type().map_err(StageError::at(&path))?;
+        let full = entry.path();
+        let kind = entry.file_type().map_err(StageError::at(&full))?;
         if kind.is_dir() {
-            settle(&path)?;
+            let Ok(name) = entry.file_name().into_string() else {
+                return Err(WalkError::NotUtf8(full).into());
+            };
+            let below = if path.is_empty() { name } else { format!("{path}/{name}") };
+            settle(&full, &below)?;
         } else if kind.is_file() {
             let flush = || {
-                let file = File::open(&path)?;
-                file.set_permissions(Permissions::from_mode(mode_of(file.metadata()?.mode())))?;
+                let file = File::open(&full)?;
+                let mode = modes::of_file(file.metadata()?.mode());
+                file.set_permissions(Permissions::from_mode(mode))?;
                 file.sync_all()
             };
-            flush().map_err(StageError::at(&path))?;
+            flush().map_err(StageError::at(&full))?;
         } else if kind.is_symlink() {
-            return Err(WalkError::Symlink(path).into());
+            return Err(WalkError::Symlink(full).into());
         } else {
-            return Err(WalkError::Special(path).into());
+            return Err(WalkError::Special(full).into());
         }
     }
     let flush = || {
-        fs::set_permissions(folder, Permissions::from_mode(0o755))?;
+        let mode = Writers::of(&folder.metadata()?).folder(is_guarded(path));
+        fs::set_permissions(folder, Permissions::from_mode(mode))?;
         atomic::flush_folder(folder)
     };
     flush().map_err(StageError::at(folder))
-}
-
-/// The mode of a deployed file: for all to read, for its owner to delete.
-fn mode_of(mode: u32) -> u32 {
-    if mode & 0o111 == 0 { 0o644 } else { 0o755 }
 }

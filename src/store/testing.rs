@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use jiff::Timestamp;
+use nix::unistd::{Gid, Uid, geteuid, setfsgid, setfsuid};
 
 use super::deployment::{Deployment, SCHEMA, ServerPart, WorkerFiles, WorkerPart};
 use super::digest::{DigestCache, TreeDigest, WorkerSums, md5, tree};
@@ -124,4 +125,40 @@ fn worker(
 
 fn sums(tree: &TreeDigest) -> std::collections::BTreeMap<String, crate::ids::Sha256> {
     tree.files.iter().map(|(path, file)| (path.clone(), file.sha256)).collect()
+}
+
+/// Does something with the rights of a user, member of one group, on files: on a thread of its own,
+/// whose file system identity differs (credentials(7)). Only root can.
+pub(crate) fn as_user<T: Send>(user: u32, group: u32, act: impl FnOnce() -> T + Send) -> T {
+    assert!(geteuid().is_root());
+    let acting = move || {
+        setfsgid(Gid::from_raw(group));
+        // Also takes the thread's capabilities that would open every file to it.
+        setfsuid(Uid::from_raw(user));
+        act()
+    };
+    std::thread::scope(|scope| scope.spawn(acting).join())
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Looks at the deployment folder as somebody who is neither owner nor in the group of anything.
+/// Without the right to become another user, takes its own right to the guarded folders away.
+pub(crate) fn stranger(deploy: &Path, look: impl FnOnce() + Send) {
+    if geteuid().is_root() {
+        fs::set_permissions(deploy, fs::Permissions::from_mode(0o755)).unwrap();
+        return as_user(65534, 65534, look);
+    }
+    let guarded: Vec<_> = glob::glob(&format!("{}/*/**/", deploy.display()))
+        .unwrap()
+        .filter_map(Result::ok)
+        .filter(|folder| folder.ends_with("bin") || folder.ends_with("private"))
+        .collect();
+    let set = |mode| {
+        for folder in &guarded {
+            fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    set(0);
+    look();
+    set(0o750);
 }

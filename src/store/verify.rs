@@ -15,12 +15,30 @@ use super::digest::{self, DigestCache, FileDigest, TreeDigest, WorkerSums, is_bu
 use super::elf::Machine;
 use super::findings::Findings;
 use super::layout::{DeployDir, RECORD};
-use super::walk::{WalkError, walk};
+use super::modes::is_guarded;
+use super::walk::{WalkError, walk_outside};
 use crate::ids::{Sha256, WorkerName};
 pub use problem::{Problem, VerifyError};
 
-/// Compares the folder of a deployment with `deployment`: its record, and every file by its
-/// SHA-256, none missing and none too many; and its programs with this machine.
+/// How much of a deployment is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// All of it: for whoever builds it, or starts its programs from where they lie.
+    Whole,
+    /// Its record and what all may read: `public/` and `config/`. Programs and private files, which
+    /// the reader may have no right to, are verified by whoever starts them.
+    Public,
+}
+
+impl Scope {
+    /// Whether the file or folder at `path`, below the deployment's, is left out.
+    fn leaves_out(self, path: &str) -> bool {
+        self == Self::Public && is_guarded(path)
+    }
+}
+
+/// Compares the folder of a deployment with `deployment`, as far as `scope` goes: its record, and
+/// every file by its SHA-256, none missing and none too many; and its programs with this machine.
 ///
 /// `now` is the time before the call, see [`DigestCache`]. Blocks: reads every file that the cache
 /// does not know. With a warm one it costs a stat for each, and a look at the header of each
@@ -31,12 +49,13 @@ pub use problem::{Problem, VerifyError};
 pub fn verify(
     deploy: &DeployDir,
     deployment: &Deployment,
+    scope: Scope,
     cache: &mut DigestCache,
     now: Timestamp,
 ) -> Result<(), VerifyError> {
     let commit = &deployment.git_commit;
     let folder = deploy.commit_dir(commit);
-    let mut check = Check { folder: &folder, problems: Findings::none() };
+    let mut check = Check { folder: &folder, scope, problems: Findings::none() };
     match folder.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             check.problems.push(Problem::NoFolder(folder.clone()));
@@ -48,6 +67,7 @@ pub fn verify(
 
 struct Check<'a> {
     folder: &'a Path,
+    scope: Scope,
     problems: Findings<Problem>,
 }
 
@@ -65,8 +85,7 @@ impl Check<'_> {
             Err(error) => self.problems.push(error.into()),
         }
         let found = self.digest(cache, now);
-        let expected = expected(deployment);
-        let sound = self.files(&found, &expected);
+        let sound = self.files(&found, deployment);
         if let Some(server) = &deployment.server {
             self.server(server, &found, sound.contains("server"));
         }
@@ -78,7 +97,9 @@ impl Check<'_> {
     /// What there is; what is unacceptable is noted.
     fn digest(&mut self, cache: &mut DigestCache, now: Timestamp) -> TreeDigest {
         let mut files = BTreeMap::new();
-        let walked = walk(self.folder, &[], &mut |found| {
+        let scope = self.scope;
+        let skip = |path: &str| scope.leaves_out(path);
+        let walked = walk_outside(self.folder, &skip, &mut |found| {
             let digest = found.and_then(|found| {
                 let digest = digest::file(&found, cache, now)
                     .map_err(|source| WalkError::io(self.folder.join(found.path), source))?;
@@ -95,13 +116,10 @@ impl Check<'_> {
     }
 
     /// Compares file by file, and returns the parts whose files are all as they must be.
-    fn files<'e>(
-        &mut self,
-        found: &TreeDigest,
-        expected: &BTreeMap<String, Expected<'e>>,
-    ) -> BTreeSet<&'e str> {
-        let mut sound: BTreeSet<_> = expected.values().map(|file| file.part).collect();
-        for (path, file) in expected {
+    fn files<'d>(&mut self, found: &TreeDigest, deployment: &'d Deployment) -> BTreeSet<&'d str> {
+        let expected = expected(deployment, self.scope);
+        let mut sound: BTreeSet<_> = parts(deployment).map(|(path, _)| path).collect();
+        for (path, file) in &expected {
             let problem = match found.files.get(path) {
                 None => Problem::Missing(path.clone()),
                 Some(digest) if digest.sha256 != *file.sha256 => Problem::Changed {
@@ -125,24 +143,31 @@ impl Check<'_> {
 
     fn server(&mut self, server: &ServerPart, found: &TreeDigest, sound: bool) {
         let has = |folder| found.below(&server.path).any(|(path, _)| path.starts_with(folder));
+        if !sound {
+            return;
+        }
+        self.sum("server", "has_public", has("public/") == server.has_public);
         let path = format!("{}/{}", server.path, server.binary);
-        let Some(binary) = found.files.get(&path).filter(|_| sound) else { return };
+        let Some(binary) = found.files.get(&path).filter(|_| self.scope == Scope::Whole) else {
+            return;
+        };
         self.sum("server", "binary_md5", binary.md5 == server.binary_md5);
         self.sum("server", "size_bytes", binary.size == server.size_bytes);
-        self.sum("server", "has_public", has("public/") == server.has_public);
         self.sum("server", "has_private", has("private/") == server.has_private);
         self.program(path, binary, true);
     }
 
     fn worker(&mut self, name: &WorkerName, part: &WorkerPart, found: &TreeDigest, sound: bool) {
         // Sums over files that are wrong are wrong too, and say nothing new.
-        let tree = found.subtree(&part.path);
-        let Some(sums) = WorkerSums::of(&tree, name, &part.binary).filter(|_| sound) else {
+        if !sound {
             return;
-        };
+        }
+        let tree = found.subtree(&part.path);
+        self.sum(&part.path, "public_md5", tree.md5_of(&["public"]) == part.public_md5);
+        let sums = WorkerSums::of(&tree, name, &part.binary);
+        let Some(sums) = sums.filter(|_| self.scope == Scope::Whole) else { return };
         self.sum(&part.path, "binary_md5", sums.binary_md5 == part.binary_md5);
         self.sum(&part.path, "size_bytes", sums.size_bytes == part.size_bytes);
-        self.sum(&part.path, "public_md5", sums.public_md5 == part.public_md5);
         self.sum(&part.path, "private_md5", sums.private_md5 == part.private_md5);
         self.program(
             format!("{}/{}", part.path, part.binary),
@@ -185,13 +210,18 @@ struct Expected<'a> {
     part: &'a str,
 }
 
-/// Every file of a deployment but its record, by its path below the deployment's folder.
-fn expected(deployment: &Deployment) -> BTreeMap<String, Expected<'_>> {
-    let server = deployment.server.iter().map(|part| (part.path.as_str(), &part.sha256));
-    let workers = deployment.workers.values().map(|part| (part.path.as_str(), &part.sha256));
-    server
-        .chain(workers)
+/// Every file of a deployment but its record, by its path below the deployment's folder, as far as
+/// `scope` goes.
+fn expected(deployment: &Deployment, scope: Scope) -> BTreeMap<String, Expected<'_>> {
+    parts(deployment)
         .flat_map(|(part, files)| files.iter().map(move |(path, sha256)| (part, path, sha256)))
         .map(|(part, path, sha256)| (format!("{part}/{path}"), Expected { sha256, part }))
+        .filter(|(path, _)| !scope.leaves_out(path))
         .collect()
+}
+
+/// The folder of each part, and its files below that.
+fn parts(deployment: &Deployment) -> impl Iterator<Item = (&str, &BTreeMap<String, Sha256>)> {
+    let server = deployment.server.iter().map(|part| (part.path.as_str(), &part.sha256));
+    server.chain(deployment.workers.values().map(|part| (part.path.as_str(), &part.sha256)))
 }

@@ -69,6 +69,9 @@ impl Found<'_> {
     }
 }
 
+/// Which folders below the root of a walk are not entered, by their path below it.
+pub(crate) type Skip<'s> = &'s dyn Fn(&str) -> bool;
+
 /// Takes each finding of a walk; its error ends the walk.
 pub(crate) type Visit<'v, E> = dyn FnMut(Result<Found<'_>, WalkError>) -> Result<(), E> + 'v;
 
@@ -79,15 +82,11 @@ pub(crate) type Visit<'v, E> = dyn FnMut(Result<Found<'_>, WalkError>) -> Result
 /// # Errors
 /// Those of `visit`.
 pub(crate) fn walk<E>(root: &Path, folders: &[&str], visit: &mut Visit<'_, E>) -> Result<(), E> {
-    let opened = match open_folder(CWD, root) {
-        Ok(Some(opened)) => opened,
-        Ok(None) => return Ok(()),
-        Err(source) => return visit(Err(refusal(CWD, root, root.to_path_buf(), source))),
-    };
-    let mut walk = Walk { root, visit };
     if folders.is_empty() {
-        return walk.folder(&opened, "", 0);
+        return walk_outside(root, &|_| false, visit);
     }
+    let Some(opened) = open_root(root, visit)? else { return Ok(()) };
+    let mut walk = Walk { root, skip: &|_| false, visit };
     for folder in folders {
         match open_folder(opened.as_fd(), Path::new(folder)) {
             Ok(Some(fd)) => walk.folder(&fd, folder, 1)?,
@@ -101,8 +100,31 @@ pub(crate) fn walk<E>(root: &Path, folders: &[&str], visit: &mut Visit<'_, E>) -
     Ok(())
 }
 
+/// [`walk`] of all of `root`, but for the folders to `skip`: they are neither opened nor missed.
+///
+/// # Errors
+/// Those of `visit`.
+pub(crate) fn walk_outside<E>(
+    root: &Path,
+    skip: Skip<'_>,
+    visit: &mut Visit<'_, E>,
+) -> Result<(), E> {
+    match open_root(root, visit)? {
+        Some(opened) => Walk { root, skip, visit }.folder(&opened, "", 0),
+        None => Ok(()),
+    }
+}
+
+fn open_root<E>(root: &Path, visit: &mut Visit<'_, E>) -> Result<Option<OwnedFd>, E> {
+    open_folder(CWD, root).or_else(|source| {
+        visit(Err(refusal(CWD, root, root.to_path_buf(), source)))?;
+        Ok(None)
+    })
+}
+
 struct Walk<'a, 'v, E> {
     root: &'a Path,
+    skip: Skip<'a>,
     visit: &'a mut Visit<'v, E>,
 }
 
@@ -142,6 +164,7 @@ impl<E> Walk<'_, '_, E> {
             FileType::RegularFile => {
                 (self.visit)(Ok(Found { path: &path, stat, folder: folder.as_fd(), name }))
             }
+            FileType::Directory if (self.skip)(&path) => Ok(()),
             FileType::Directory => match open_folder(folder.as_fd(), name) {
                 Ok(Some(below)) => self.folder(&below, &path, depth + 1),
                 Ok(None) => Ok(()),

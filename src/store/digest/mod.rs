@@ -48,7 +48,7 @@ pub struct TreeDigest {
 }
 
 impl TreeDigest {
-    pub(super) fn new(files: BTreeMap<String, FileDigest>) -> Self {
+    pub(crate) fn new(files: BTreeMap<String, FileDigest>) -> Self {
         Self { md5: combine(&files), files }
     }
 
@@ -153,7 +153,8 @@ pub(super) fn file(
     Ok(digest)
 }
 
-fn read(file: &mut File, executable: bool) -> io::Result<FileDigest> {
+/// Digests what is left to read of `file`.
+pub(crate) fn read(file: &mut File, executable: bool) -> io::Result<FileDigest> {
     let (mut md5, mut sha256) = (md5::Md5::new(), sha2::Sha256::new());
     let mut buffer = vec![0; 128 * 1024];
     let mut size = 0;

@@ -56,6 +56,16 @@ fn what_is_written_reads_back() {
 }
 
 #[test]
+fn an_error_is_short_and_drives_no_terminal() {
+    for key in ["\u{7f}".to_owned(), "\u{9b}2J\n".repeat(100_000)] {
+        for document in [json!({ "schema": SCHEMA, &key: 1 }), json!({ "schema": { &key: 1 } })] {
+            let error = refusal(&document);
+            assert!(!error.contains(char::is_control) && error.len() < 2000, "{error:?}");
+        }
+    }
+}
+
+#[test]
 fn keys_of_the_deployment_and_of_its_activation_share_one_object() {
     let value = sample_json();
     let deployment = value["deployment"].as_object().unwrap();

@@ -1,17 +1,17 @@
 //! Tells a staging folder in use from one left behind, by a lock on the folder itself (flock(2)),
 //! which ends with its process.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// Creates and locks a folder; `None` when it is in use.
+/// Creates and locks a folder, which nobody else can enter; `None` when it is in use.
 pub(super) fn claim(path: &Path) -> io::Result<Option<File>> {
     loop {
-        match fs::create_dir(path) {
+        match DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 // Of an earlier process with our number, unless it is our own.

@@ -22,7 +22,7 @@ fn mode(path: PathBuf) -> u32 {
 }
 
 #[test]
-fn a_finished_deployment_is_complete_and_readable_for_all() {
+fn a_finished_deployment_is_complete_and_its_public_files_are_for_all() {
     let (_temp, deploy) = deploy_dir();
     let staging = Staging::begin(&deploy, &commit('a')).unwrap();
     fill(staging.path());
@@ -30,7 +30,6 @@ fn a_finished_deployment_is_complete_and_readable_for_all() {
     fs::set_permissions(&view, Permissions::from_mode(0o600)).unwrap();
     let program = staging.path().join("workers/index/bin/index");
     fs::set_permissions(&program, Permissions::from_mode(0o4711)).unwrap();
-    fs::set_permissions(staging.path(), Permissions::from_mode(0o700)).unwrap();
     let record = record(staging.path(), &commit('a'));
     assert_eq!(deploy.deployments().unwrap(), []);
     staging.finish(&record).unwrap();
@@ -40,7 +39,11 @@ fn a_finished_deployment_is_complete_and_readable_for_all() {
     let folder = deploy.commit_dir(&commit('a'));
     assert_eq!(mode(folder.join("workers/index/private/views/index.html")), 0o644);
     assert_eq!(mode(folder.join("workers/index/bin/index")), 0o755);
-    assert_eq!(mode(folder.join("workers/index/bin")), 0o755);
+    assert_eq!(mode(folder.join("workers/index/public/css")), 0o755);
+    for guarded in ["bin", "private", "private/views"] {
+        assert_eq!(mode(folder.join("workers/index").join(guarded)), 0o750, "{guarded}");
+    }
+    assert_eq!(mode(folder.join("server/bin")), 0o750);
     assert_eq!(mode(folder.join(RECORD)), 0o644);
     assert_eq!(mode(folder), 0o755);
 }
@@ -185,4 +188,11 @@ fn the_largest_record_that_is_written_can_be_activated() {
     let lock = DeployLock::try_acquire(&deploy, "test", at(0)).unwrap();
     crate::store::activate::activate(&lock, &record, at(1), 20).unwrap();
     crate::store::manifest::Manifest::read(&deploy).unwrap();
+}
+
+#[test]
+fn nobody_else_can_look_into_what_is_not_finished() {
+    let (_temp, deploy) = deploy_dir();
+    let staging = Staging::begin(&deploy, &commit('a')).unwrap();
+    assert_eq!(mode(staging.path().to_owned()) & 0o777, 0o700);
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rstest::rstest;
 
 use super::*;
-use crate::store::testing::{commit, deploy, native_program};
+use crate::store::testing::{commit, deploy, native_program, stranger};
 
 struct Sample {
     _temp: tempfile::TempDir,
@@ -22,7 +22,11 @@ impl Sample {
     }
 
     fn verify(&self) -> Result<(), VerifyError> {
-        verify(&self.deploy, &self.record, &mut DigestCache::default(), Timestamp::now())
+        self.verify_as(Scope::Whole)
+    }
+
+    fn verify_as(&self, scope: Scope) -> Result<(), VerifyError> {
+        verify(&self.deploy, &self.record, scope, &mut DigestCache::default(), Timestamp::now())
     }
 
     fn file(&self, path: &str) -> PathBuf {
@@ -30,7 +34,11 @@ impl Sample {
     }
 
     fn problems(&self) -> Vec<String> {
-        let error = self.verify().unwrap_err();
+        self.problems_as(Scope::Whole)
+    }
+
+    fn problems_as(&self, scope: Scope) -> Vec<String> {
+        let error = self.verify_as(scope).unwrap_err();
         error.problems.shown.iter().map(Problem::to_string).collect()
     }
 
@@ -235,12 +243,77 @@ fn a_warm_cache_is_enough() {
     let sample = Sample::new();
     let mut cache = DigestCache::default();
     let later = Timestamp::now() + jiff::SignedDuration::from_mins(1);
-    verify(&sample.deploy, &sample.record, &mut cache, later).unwrap();
+    verify(&sample.deploy, &sample.record, Scope::Whole, &mut cache, later).unwrap();
     let files = cache.len();
     assert_eq!(files, 9, "8 files and the record");
-    verify(&sample.deploy, &sample.record, &mut cache, later).unwrap();
+    verify(&sample.deploy, &sample.record, Scope::Whole, &mut cache, later).unwrap();
     assert_eq!(cache.len(), files);
 
     fs::write(sample.file("workers/index/public/css/a.css"), "b{}").unwrap();
-    verify(&sample.deploy, &sample.record, &mut cache, later).unwrap_err();
+    verify(&sample.deploy, &sample.record, Scope::Whole, &mut cache, later).unwrap_err();
+}
+
+#[rstest]
+#[case::changed_file(
+    |s: &mut Sample| fs::write(s.file("workers/index/public/css/a.css"), "b{}").unwrap(),
+    "workers/index/public/css/a.css: has SHA-256"
+)]
+#[case::surplus_file(
+    |s: &mut Sample| fs::write(s.file("workers/index/config/more.yaml"), "").unwrap(),
+    "workers/index/config/more.yaml: is not part of the deployment"
+)]
+#[case::missing_file(
+    |s: &mut Sample| fs::remove_file(s.file("server/public/admin/index.html")).unwrap(),
+    "server/public/admin/index.html: is missing"
+)]
+#[case::link_for_a_guarded_folder(
+    |s: &mut Sample| {
+        fs::remove_dir_all(s.file("workers/index/bin")).unwrap();
+        symlink("/usr/bin", s.file("workers/index/bin")).unwrap();
+    },
+    "workers/index/bin: is a symbolic link"
+)]
+#[case::public_sum(
+    |s: &mut Sample| s.rewrite(|record| {
+        let part = record.workers.get_mut(&"api".parse().unwrap()).unwrap();
+        part.public_md5 = digest::md5(b"other");
+    }),
+    "workers/api: public_md5 is not what its files add up to"
+)]
+#[case::whether_there_are_public_files(
+    |s: &mut Sample| s.rewrite(|record| record.server.as_mut().unwrap().has_public = false),
+    "server: has_public is not what its files add up to"
+)]
+#[case::no_record(
+    |s: &mut Sample| fs::remove_file(s.deploy.record(&s.record.git_commit)).unwrap(),
+    "deployment.json: does not exist"
+)]
+fn what_is_public_is_verified_without_the_rest(
+    #[case] spoil: fn(&mut Sample),
+    #[case] message: &str,
+) {
+    let mut sample = Sample::new();
+    sample.verify_as(Scope::Public).unwrap();
+    spoil(&mut sample);
+    let problems = sample.problems_as(Scope::Public);
+    assert!(problems.len() == 1 && problems[0].contains(message), "{problems:#?}");
+}
+
+#[test]
+fn who_may_not_read_programs_and_private_files_verifies_what_is_public() {
+    let sample = Sample::new();
+    stranger(sample.deploy.path(), || {
+        sample.verify_as(Scope::Public).unwrap();
+        let problems = sample.problems();
+        for folder in ["workers/index/bin", "workers/index/private", "server/bin"] {
+            let denied = format!("{folder}: Permission denied");
+            assert!(problems.iter().any(|it| it.contains(&denied)), "{problems:#?}");
+        }
+        assert!(!problems.iter().any(|it| it.contains("public")), "{problems:#?}");
+    });
+    fs::write(sample.file("workers/index/public/css/a.css"), "b{}").unwrap();
+    stranger(sample.deploy.path(), || {
+        let [problem] = sample.problems_as(Scope::Public).try_into().unwrap();
+        assert!(problem.contains("a.css: has SHA-256"), "{problem}");
+    });
 }

@@ -110,13 +110,13 @@ where
     C: Future<Output = hyper::Result<()>> + GracefulShutdown,
 {
     let mut closing = pin!(async {
-        core.closing.begun().await;
+        core.closing.connections.heard().await;
         sleep(LAST_REQUEST_GRACE).await;
     });
     let (mut registered, mut told) = (false, false);
     poll_fn(|cx| {
         // Registered once, then left alone until it begins: this runs with every packet.
-        if !told && (!registered || core.closing.has_begun()) {
+        if !told && (!registered || core.closing.connections.is_said()) {
             registered = true;
             if closing.as_mut().poll(cx).is_ready() {
                 told = true;

@@ -55,30 +55,41 @@ impl OpenConnections {
     }
 }
 
-/// Tells a thread's connections that the process shuts down. Looked at with every poll, hence no
-/// more than a flag.
+/// Tells a thread's connections that the process is about to end: first that they are to close
+/// after the request they are at, and then that streams, which have no end of their own, are to end
+/// too.
 #[derive(Debug, Default)]
 pub(crate) struct Closing {
-    begun: Cell<bool>,
+    /// Connections are to close.
+    pub(crate) connections: Word,
+    /// Streams are to end.
+    pub(crate) streams: Word,
+}
+
+/// Something said once, and for all who listen then or later. Looked at with every poll, hence no
+/// more than a flag.
+#[derive(Debug, Default)]
+pub(crate) struct Word {
+    said: Cell<bool>,
     wake: Notify,
 }
 
-impl Closing {
+impl Word {
     /// Tells everyone.
-    pub(crate) fn begin(&self) {
-        self.begun.set(true);
+    pub(crate) fn say(&self) {
+        self.said.set(true);
         self.wake.notify_waiters();
     }
 
-    /// Whether it has begun.
-    pub(crate) fn has_begun(&self) -> bool {
-        self.begun.get()
+    /// Whether it was said.
+    pub(crate) fn is_said(&self) -> bool {
+        self.said.get()
     }
 
-    /// Completes when it begins.
-    pub(crate) async fn begun(&self) {
+    /// Completes when it is said.
+    pub(crate) async fn heard(&self) {
         let wake = self.wake.notified();
-        if !self.begun.get() {
+        if !self.said.get() {
             wake.await;
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 use tokio::task::{LocalSet, spawn_local};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::core::{Closing, ConnectionLimit, Core, OpenConnections};
@@ -20,6 +20,9 @@ use super::listener;
 use super::pool::Pool;
 use super::table::PublishedTable;
 use crate::config::settings::{ListenerSettings, StaticSettings};
+
+/// How long streams have to end in their protocol's way once they were told to.
+pub const STREAM_GRACE: Duration = Duration::from_secs(3);
 
 /// What the data plane needs of the settings. Connections keep those they were accepted with.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +43,7 @@ pub struct DataPlane {
     threads: Vec<JoinHandle<()>>,
     counters: CountersReader,
     shutdown: CancellationToken,
+    end_streams: CancellationToken,
     abort: CancellationToken,
     /// Closed when every thread has ended; told when one ends.
     ended: mpsc::UnboundedReceiver<()>,
@@ -56,10 +60,10 @@ impl DataPlane {
         table: Arc<PublishedTable>,
         settings: Arc<ArcSwap<ProxySettings>>,
     ) -> io::Result<Self> {
-        let (shutdown, abort) = (CancellationToken::new(), CancellationToken::new());
+        let [shutdown, end_streams, abort] = std::array::from_fn(|_| CancellationToken::new());
         let (end, ended) = mpsc::unbounded_channel();
         let counters = CountersReader::default();
-        let mut plane = Self { threads: vec![], counters, shutdown, abort, ended };
+        let mut plane = Self { threads: vec![], counters, shutdown, end_streams, abort, ended };
         let held = Arc::new(HeldCount::default());
         let connections = Arc::new(ConnectionLimit::default());
         for listener in &listeners {
@@ -77,6 +81,7 @@ impl DataPlane {
                 held: Arc::clone(&held),
                 connections: Arc::clone(&connections),
                 shutdown: plane.shutdown.clone(),
+                end_streams: plane.end_streams.clone(),
                 abort: plane.abort.clone(),
                 end: End(end.clone()),
             };
@@ -105,11 +110,42 @@ impl DataPlane {
     /// shortly after. What is left after `limit` is broken off.
     pub async fn shutdown(mut self, limit: Duration) {
         self.shutdown.cancel();
-        let mut all_ended = async || while self.ended.recv().await.is_some() {};
-        if timeout(limit, all_ended()).await.is_err() {
+        self.end_streams.cancel();
+        if timeout(limit, self.all_ended()).await.is_err() {
             self.abort.cancel();
-            all_ended().await;
+            self.all_ended().await;
         }
+        self.join();
+    }
+
+    /// The same for a process whose successor accepts connections already, so that nobody waits for
+    /// the end: event streams and tunnels live on until `limit`, or until `hurry` completes.
+    /// What is left [`STREAM_GRACE`] after the limit is broken off.
+    pub async fn retire(mut self, limit: Duration, hurry: impl Future<Output = ()>) {
+        let deadline = Instant::now() + limit;
+        self.shutdown.cancel();
+        let end_streams = self.end_streams.clone();
+        let cut = async {
+            timeout_at(deadline, hurry).await.ok();
+            end_streams.cancel();
+            sleep_until(deadline + STREAM_GRACE).await;
+        };
+        let ended = tokio::select! {
+            () = self.all_ended() => true,
+            () = cut => false,
+        };
+        if !ended {
+            self.abort.cancel();
+            self.all_ended().await;
+        }
+        self.join();
+    }
+
+    async fn all_ended(&mut self) {
+        while self.ended.recv().await.is_some() {}
+    }
+
+    fn join(&mut self) {
         for thread in std::mem::take(&mut self.threads) {
             // A panic was reported by the panic hook, and is of no use here.
             thread.join().ok();
@@ -144,6 +180,7 @@ struct Thread {
     held: Arc<HeldCount>,
     connections: Arc<ConnectionLimit>,
     shutdown: CancellationToken,
+    end_streams: CancellationToken,
     abort: CancellationToken,
     end: End,
 }
@@ -181,10 +218,16 @@ impl Thread {
             for task in accepting {
                 task.abort();
             }
-            core.closing.begin();
+            core.closing.connections.say();
+            let end_streams = async {
+                self.end_streams.cancelled().await;
+                core.closing.streams.say();
+                std::future::pending().await
+            };
             tokio::select! {
                 () = core.open.none_left() => {}
                 () = self.abort.cancelled() => {}
+                () = end_streams => {}
             }
             sweeping.abort();
         };

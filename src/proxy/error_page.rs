@@ -1,4 +1,5 @@
-//! Answers of tqserver's own: the status phrase and the request's id, nothing of the inside.
+//! Answers of tqserver's own: the status phrase and the request's id, nothing of the inside. Where
+//! nothing is deployed there is no inside yet, and the page says what to do about it.
 
 use bytes::Bytes;
 use http::header::{
@@ -22,21 +23,48 @@ enum Format {
     Text,
 }
 
-/// The page for `status`, in the form the client likes best.
-pub(crate) fn response(
-    status: StatusCode,
-    accept: Option<&HeaderValue>,
-    id: &str,
-) -> Response<Body> {
-    let phrase = status.canonical_reason().unwrap_or("Error");
-    let (media_type, page) = match preferred(accept) {
-        Format::Html => ("text/html; charset=utf-8", html(status, phrase, id)),
-        Format::Json => ("application/json", json(status, phrase, id)),
-        Format::Text => {
-            ("text/plain; charset=utf-8", format!("{} {phrase}\nRequest {id}\n", status.as_u16()))
+/// What a page is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Page {
+    /// What its status says.
+    Status(StatusCode),
+    /// 503, as there is nothing to serve and whoever runs this server has yet to deploy.
+    NothingDeployed,
+}
+
+impl Page {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::Status(status) => status,
+            Self::NothingDeployed => StatusCode::SERVICE_UNAVAILABLE,
         }
+    }
+
+    /// What stands below the status, a sentence or two a line.
+    fn lines(self) -> &'static [&'static str] {
+        match self {
+            Self::Status(_) => &[],
+            Self::NothingDeployed => &[
+                "tqserver is running, and nothing is deployed yet.",
+                "Is this your server? `tqctl build` in a project makes a deployment. Deployments go \
+                 to /var/lib/tqserver/deploy, unless workers.manifest_file of server.yaml says \
+                 otherwise, and are served as soon as the manifest.json there names one.",
+                "`tqctl status` tells what tqserver is waiting for.",
+            ],
+        }
+    }
+}
+
+/// The page, in the form the client likes best.
+pub(crate) fn response(page: Page, accept: Option<&HeaderValue>, id: &str) -> Response<Body> {
+    let status = page.status();
+    let phrase = status.canonical_reason().unwrap_or("Error");
+    let (media_type, text) = match preferred(accept) {
+        Format::Html => ("text/html; charset=utf-8", html(page, phrase, id)),
+        Format::Json => ("application/json", json(page, phrase, id)),
+        Format::Text => ("text/plain; charset=utf-8", text(page, phrase, id)),
     };
-    let mut response = Response::new(Body::full(Bytes::from(page)));
+    let mut response = Response::new(Body::full(Bytes::from(text)));
     *response.status_mut() = status;
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -55,8 +83,10 @@ pub(crate) fn response(
 }
 
 /// The request id may come from a trusted proxy: visible ASCII, so quotes and markup are possible.
-fn html(status: StatusCode, phrase: &str, id: &str) -> String {
-    let (code, id) = (status.as_u16(), escape(id));
+fn html(page: Page, phrase: &str, id: &str) -> String {
+    let (code, id) = (page.status().as_u16(), escape(id));
+    let lines: String =
+        page.lines().iter().map(|line| format!("<p>{}</p>\n", marked(line))).collect();
     format!(
         r#"<!doctype html>
 <html lang="en">
@@ -67,28 +97,44 @@ fn html(status: StatusCode, phrase: &str, id: &str) -> String {
 :root {{ color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif }}
 body {{ min-height: 100vh; margin: 0; display: grid; place-content: center; text-align: center }}
 h1 {{ margin: 0; font-size: 5rem; font-weight: 200; letter-spacing: .05em }}
-p {{ margin: .25rem 1rem }}
+p {{ margin: .25rem auto; padding: 0 1rem; max-width: 36rem }}
 small {{ opacity: .6; font-family: ui-monospace, monospace; overflow-wrap: anywhere }}
 </style>
 <h1>{code}</h1>
 <p>{phrase}</p>
-<p><small>{id}</small></p>
+{lines}<p><small>{id}</small></p>
 </html>
 "#
     )
+}
+
+/// Sets what stands between backticks as code.
+fn marked(line: &str) -> String {
+    let parts = line.split('`').enumerate();
+    parts
+        .map(|(n, part)| if n % 2 == 1 { format!("<code>{part}</code>") } else { part.into() })
+        .collect()
 }
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-fn json(status: StatusCode, phrase: &str, id: &str) -> String {
-    let page = serde_json::json!({
-        "status": status.as_u16(),
+fn json(page: Page, phrase: &str, id: &str) -> String {
+    let mut document = serde_json::json!({
+        "status": page.status().as_u16(),
         "error": phrase,
         "request_id": id,
     });
-    format!("{page}\n")
+    if !page.lines().is_empty() {
+        document["detail"] = page.lines().join(" ").into();
+    }
+    format!("{document}\n")
+}
+
+fn text(page: Page, phrase: &str, id: &str) -> String {
+    let lines: String = page.lines().iter().flat_map(|line| [*line, "\n"]).collect();
+    format!("{} {phrase}\n{lines}Request {id}\n", page.status().as_u16())
 }
 
 /// Weighs `Accept` (RFC 9110 section 12.5.1): the format with the highest quality, where the more
@@ -164,16 +210,19 @@ mod tests {
     }
 
     #[rstest]
-    #[case::html("text/html", StatusCode::BAD_GATEWAY)]
-    #[case::json("application/json", StatusCode::SERVICE_UNAVAILABLE)]
-    #[case::text("text/plain", StatusCode::METHOD_NOT_ALLOWED)]
+    #[case::html("error_page", "text/html", Page::Status(StatusCode::BAD_GATEWAY))]
+    #[case::json("error_page", "application/json", Page::Status(StatusCode::SERVICE_UNAVAILABLE))]
+    #[case::text("error_page", "text/plain", Page::Status(StatusCode::METHOD_NOT_ALLOWED))]
+    #[case::html("nothing_deployed", "text/html", Page::NothingDeployed)]
+    #[case::json("nothing_deployed", "application/json", Page::NothingDeployed)]
+    #[case::text("nothing_deployed", "text/plain", Page::NothingDeployed)]
     #[tokio::test]
-    async fn pages(#[case] accept: &'static str, #[case] status: StatusCode) {
+    async fn pages(#[case] name: &str, #[case] accept: &'static str, #[case] page: Page) {
         let (head, body) =
-            response(status, Some(&HeaderValue::from_static(accept)), "0<\"9f").into_parts();
+            response(page, Some(&HeaderValue::from_static(accept)), "0<\"9f").into_parts();
         let page = body.collect().await.unwrap().to_bytes();
         let page = String::from_utf8(page.to_vec()).unwrap();
-        let name = format!("error_page_{}", accept.rsplit('/').next().unwrap());
+        let name = format!("{name}_{}", accept.rsplit('/').next().unwrap());
         insta::assert_snapshot!(name, format!("{} {:#?}\n\n{page}", head.status, head.headers));
     }
 }

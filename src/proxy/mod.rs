@@ -31,4 +31,4 @@ mod vet;
 mod websocket;
 
 pub use counters::{Counters, CountersReader};
-pub use data_plane::{DataPlane, ProxySettings};
+pub use data_plane::{DataPlane, ProxySettings, STREAM_GRACE};

@@ -64,7 +64,7 @@ impl UpstreamBody {
         self.end = End::Cut(Box::pin(async move {
             tokio::select! {
                 () = cut => {}
-                () = core.closing.begun() => {}
+                () = core.closing.streams.heard() => {}
             }
         }));
         self

@@ -8,12 +8,13 @@ use http::uri::PathAndQuery;
 use http::{HeaderValue, Request, StatusCode, Uri};
 
 use super::connection::Connection;
+use super::error_page::Page;
 use super::headers::X_FORWARDED_PREFIX;
 use super::hold::Hold;
 use super::path::RequestPath;
 use super::request_body::RequestBody;
 use super::service::Refusal;
-use super::table::{Route, RouteTable};
+use super::table::{Route, RouteTable, Unrouted};
 use super::target::{Claim, Target};
 
 /// How often a claim may be refused in a row before the request waits for a publication. One
@@ -27,13 +28,17 @@ pub(crate) enum Look<T> {
     /// Ask the next table.
     Wait,
     /// There is no such route, and none is coming.
-    NotFound,
+    None(Page),
 }
 
 impl<T> Look<T> {
-    /// What an unknown name means: nothing yet, while no table was decided on.
+    /// What an unknown name means in this table.
     pub(crate) fn unknown(table: &RouteTable) -> Self {
-        if table.decided { Self::NotFound } else { Self::Wait }
+        match table.unrouted() {
+            Unrouted::Held => Self::Wait,
+            Unrouted::NothingDeployed => Self::None(Page::NothingDeployed),
+            Unrouted::NotFound => Self::None(Page::Status(StatusCode::NOT_FOUND)),
+        }
     }
 }
 
@@ -46,7 +51,7 @@ pub(crate) async fn find<T>(
     loop {
         match look(&connection.core.table.load()) {
             Look::Found(found) => return Ok(found),
-            Look::NotFound => return Err(Refusal::new(StatusCode::NOT_FOUND)),
+            Look::None(page) => return Err(Refusal::with(page)),
             Look::Wait => hold
                 .until_published()
                 .await

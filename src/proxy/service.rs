@@ -13,7 +13,7 @@ use hyper::body::Incoming;
 
 use super::body::{Answering, Body};
 use super::connection::Connection;
-use super::error_page;
+use super::error_page::{self, Page};
 use super::exchange::Exchange;
 use super::forward::{self, Failure, SendError};
 use super::headers;
@@ -30,7 +30,7 @@ use super::vet::vet;
 
 /// A request that tqserver answers itself.
 pub(crate) struct Refusal {
-    pub(crate) status: StatusCode,
+    page: Page,
     /// Whether the connection is of no more use.
     close: bool,
 }
@@ -38,7 +38,12 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// On a connection that may go on.
     pub(crate) const fn new(status: StatusCode) -> Self {
-        Self { status, close: false }
+        Self::with(Page::Status(status))
+    }
+
+    /// The same, with a page that says more than a status.
+    pub(crate) const fn with(page: Page) -> Self {
+        Self { page, close: false }
     }
 }
 
@@ -59,7 +64,7 @@ pub(crate) async fn answer(
         Err(refusal) => {
             connection.unread.set(has_body || refusal.close);
             let id = id.to_str().unwrap_or_default();
-            let mut response = error_page::response(refusal.status, accept.as_ref(), id);
+            let mut response = error_page::response(refusal.page, accept.as_ref(), id);
             if refusal.close {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -67,7 +72,7 @@ pub(crate) async fn answer(
         }
     };
     let status = response.status();
-    if connection.core.closing.has_begun() && status != StatusCode::SWITCHING_PROTOCOLS {
+    if connection.core.closing.connections.is_said() && status != StatusCode::SWITCHING_PROTOCOLS {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     answering.head(status);
@@ -82,7 +87,7 @@ async fn handle(
 ) -> Result<Response<Body>, Refusal> {
     let settings = &connection.settings;
     vet(&mut head, settings.listener.max_body_bytes)
-        .map_err(|status| Refusal { status, close: true })?;
+        .map_err(|status| Refusal { page: Page::Status(status), close: true })?;
     if head.method == Method::OPTIONS && head.uri.path() == "*" {
         return Ok(server_options());
     }
@@ -177,8 +182,8 @@ async fn proxy(
                     "worker takes no connections: {error}"
                 );
                 let next = claim_target(connection, &mut hold, path, Some(&dead)).await;
-                let (next_route, next_claim) = next.map_err(|refusal| match refusal.status {
-                    StatusCode::SERVICE_UNAVAILABLE => {
+                let (next_route, next_claim) = next.map_err(|refusal| match refusal.page {
+                    Page::Status(StatusCode::SERVICE_UNAVAILABLE) => {
                         tracing::warn!(
                             worker = %dead.worker, generation = %dead.generation,
                             request = ?id, "worker takes no connections: {error}"
@@ -201,7 +206,7 @@ fn refuse(failure: &Failure, route: &Route, id: &HeaderValue) -> Refusal {
         _ => tracing::warn!(worker = %route.worker, request = ?id, "{failure}"),
     }
     let close = matches!(failure, Failure::Upload(_));
-    Refusal { status: failure.status(), close }
+    Refusal { page: Page::Status(failure.status()), close }
 }
 
 /// Passes the worker's answer on.

@@ -16,9 +16,19 @@ use crate::ids::{Md5, RoutePath, WorkerName};
 pub struct RouteTable {
     /// Longest path first, so that the first match is the right one.
     routes: Vec<Arc<Route>>,
-    /// Whether routes are decided: before the first deployment is known a request to an unknown
-    /// path is held rather than answered 404.
-    pub decided: bool,
+    unrouted: Unrouted,
+}
+
+/// What becomes of a request that no route of a table covers.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum Unrouted {
+    /// It waits for the next table: routes are not decided yet.
+    #[default]
+    Held,
+    /// It is answered 503, with a page that tells the operator how to deploy.
+    NothingDeployed,
+    /// It is answered 404: the routes are all there are.
+    NotFound,
 }
 
 /// A worker's place in the URL space, and what serves it.
@@ -116,7 +126,17 @@ impl RouteTable {
         let mut routes: Vec<_> = routes.into_iter().map(Arc::new).collect();
         // Longest first; a root route's "/" is shorter than any other.
         routes.sort_by_key(|route| std::cmp::Reverse(route.path.as_str().len()));
-        Self { routes, decided: true }
+        Self { routes, unrouted: Unrouted::NotFound }
+    }
+
+    /// The table of a server on which nothing was ever deployed.
+    pub fn nothing_deployed() -> Self {
+        Self { routes: Vec::new(), unrouted: Unrouted::NothingDeployed }
+    }
+
+    /// What becomes of a request that no route covers. [`Unrouted::Held`] in the default table.
+    pub fn unrouted(&self) -> Unrouted {
+        self.unrouted
     }
 
     /// The route for a request path: the longest that covers it by whole segments.

@@ -102,7 +102,7 @@ impl Tunnel {
         let end = async || {
             tokio::select! {
                 () = target.cut().cancelled() => {}
-                () = core.closing.begun() => {}
+                () = core.closing.streams.heard() => {}
             }
         };
         let tracker = || self.websocket.then(FrameTracker::default);

@@ -1,10 +1,13 @@
 //! What tqserver tells its service manager: sd_notify(3), and the watchdog of
 //! sd_watchdog_enabled(3).
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+use tokio::time::{MissedTickBehavior, interval};
 
 /// Tells the service manager how it stands. Without NOTIFY_SOCKET (a try-out in the foreground)
 /// nothing is sent. A message that cannot be sent is logged: it must never stop the service.
@@ -31,9 +34,43 @@ impl Notifier {
         }
     }
 
+    /// Another process, of the same control group, is the service from here on: only the main
+    /// process may say so. Later messages of this one would be refused.
+    pub fn main_process(&self, pid: u32) {
+        self.send(&[NotifyState::MainPid(pid)]);
+    }
+
+    /// Whether there is a service manager that listens.
+    pub fn has_manager(&self) -> bool {
+        std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
+    }
+
     /// Stopping: from here on nothing but the end is expected.
     pub fn stopping(&self, status: &str) {
         self.send(&[NotifyState::Stopping, NotifyState::Status(&one_line(status))]);
+    }
+
+    /// Waits until the service manager has taken in all that it was told before
+    /// (sd_notify_barrier(3)), for a bounded time.
+    pub async fn barrier(&self) {
+        /// A manager that is busy for longer is not waited for.
+        const PATIENCE: Duration = Duration::from_secs(5);
+        if std::env::var_os("NOTIFY_SOCKET").is_none() {
+            return;
+        }
+        let wait = async {
+            let (ours, theirs) = std::io::pipe()?;
+            // It closes its end when it comes to this message.
+            sd_notify::notify_with_fds(&[NotifyState::Custom("BARRIER=1")], &[theirs.as_fd()])?;
+            drop(theirs);
+            let mut ours = pipe::Receiver::from_owned_fd(ours.into())?;
+            ours.read(&mut [0]).await
+        };
+        match tokio::time::timeout(PATIENCE, wait).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "no barrier at the service manager: {error}"),
+            Err(_) => tracing::warn!("the service manager is slow to take messages"),
+        }
     }
 
     /// The longest silence that the service manager puts up with (`WatchdogSec=`); `None` when it
@@ -58,7 +95,8 @@ impl Notifier {
 async fn feed(limit: Duration, mut alive: impl FnMut() -> bool, mut ping: impl FnMut()) {
     // Half the limit, as sd_watchdog_enabled(3) recommends.
     let period = (limit / 2).max(Duration::from_millis(1));
-    let mut ticks = interval_at(Instant::now() + period, period);
+    // Begins at once: after a handover the process before us may have fed it almost a period ago.
+    let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
@@ -94,13 +132,13 @@ mod tests {
         );
         let watching = async {
             tokio::time::sleep(Duration::from_secs(21)).await;
-            assert_eq!(pings.get(), 4);
+            assert_eq!(pings.get(), 5, "at once, and every 5 seconds");
             alive.set(false);
             tokio::time::sleep(Duration::from_secs(60)).await;
-            assert_eq!(pings.get(), 4);
+            assert_eq!(pings.get(), 5);
             alive.set(true);
             tokio::time::sleep(Duration::from_secs(5)).await;
-            assert_eq!(pings.get(), 5);
+            assert_eq!(pings.get(), 6);
         };
         tokio::select! {
             () = feeding => unreachable!("feeding has no end"),

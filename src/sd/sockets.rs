@@ -1,11 +1,13 @@
-//! Listening sockets: inherited from systemd by name (sd_listen_fds(3)), or bound for a try-out.
+//! Listening sockets: inherited from systemd by name (sd_listen_fds(3)), handed over by the process
+//! before this one, or bound for a try-out.
 //!
 //! systemd passes descriptors in an order that varies between restarts, so only their names
 //! (`FileDescriptorName=`, systemd.socket(5)) say what they are for.
 
 use std::fmt;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -14,6 +16,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, SockType, SockaddrLike, SockaddrStorage, getsockname, getsockopt, sockopt,
 };
+use serde::{Deserialize, Serialize};
 
 mod error;
 
@@ -31,8 +34,30 @@ pub struct InheritedSockets {
     pub control: Option<UnixListener>,
 }
 
+impl InheritedSockets {
+    /// The same sockets once more, by other descriptors.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            http: self.http.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?,
+            control: self.control.as_ref().map(UnixListener::try_clone).transpose()?,
+        })
+    }
+
+    /// Each socket and what it is for, as [`Self::handed_over`] takes them.
+    pub fn by_role(&self) -> impl Iterator<Item = (Role, BorrowedFd<'_>)> {
+        let http = self.http.iter().map(|listener| (Role::Http, listener.as_fd()));
+        http.chain(self.control.iter().map(|listener| (Role::Control, listener.as_fd())))
+    }
+
+    /// Takes sockets that another process had, with the same checks as those of systemd.
+    pub fn handed_over(sockets: Vec<(Role, OwnedFd)>) -> Result<Self, SocketError> {
+        assign(sockets)
+    }
+}
+
 /// What a socket is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// The public listener.
     Http,

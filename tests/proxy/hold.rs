@@ -103,3 +103,29 @@ async fn with_static_files_off_the_prefix_is_a_path_like_any() {
     client.get("/static/app/x.css").await;
     assert_eq!(worker.request().await.0.start, "GET /static/app/x.css HTTP/1.1");
 }
+
+#[rstest]
+#[case("/")]
+#[case("/static/app/x.css")]
+#[tokio::test]
+async fn with_nothing_deployed_nobody_waits_until_something_is(#[case] path: &str) {
+    let bed = Bed::new();
+    let mut early = bed.client().await;
+    early.get(path).await;
+    bed.until("the hold", |c| c.held == 1).await;
+    bed.table.publish(RouteTable::nothing_deployed());
+    let mut late = bed.client().await;
+    late.get(path).await;
+    for client in [&mut early, &mut late] {
+        let answer = client.message().await;
+        assert_eq!(answer.status(), 503);
+        assert!(answer.header("retry-after").is_some());
+        assert!(answer.text().contains("nothing is deployed yet"), "{}", answer.text());
+    }
+
+    bed.table.publish(RouteTable::default());
+    late.get(path).await;
+    bed.until("the hold", |c| c.held == 1).await;
+    bed.publish([]);
+    assert_eq!(late.message().await.status(), 404);
+}

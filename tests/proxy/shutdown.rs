@@ -83,6 +83,46 @@ async fn websockets_are_closed_with_1001_at_once() {
     soon("the end", down).await.unwrap();
 }
 
+/// With a successor that accepts already, nobody waits for the end of a stream.
+#[tokio::test]
+async fn streams_outlive_a_handover_until_somebody_is_in_a_hurry() {
+    let (mut bed, worker) = Bed::and_worker().await;
+    let mut events = bed.client().await;
+    events.get("/").await;
+    let (_, mut upstream) = worker.request().await;
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n").await;
+    upstream.send("Transfer-Encoding: chunked\r\n\r\n").await;
+    events.head().await;
+    let mut idle = bed.client().await;
+    idle.get("/idle").await;
+    worker.request().await.1.ok("").await;
+    idle.message().await;
+
+    let (hurry, hurried) = tokio::sync::oneshot::channel::<()>();
+    let plane = bed.plane.take().unwrap();
+    let down = tokio::spawn(plane.retire(LONG, async { drop(hurried.await) }));
+    assert_eq!(idle.rest().await, b"", "it has begun");
+    upstream.send("5\r\nlater\r\n").await;
+    assert_eq!(events.exactly(10).await, b"5\r\nlater\r\n");
+    drop(hurry);
+    assert_eq!(events.rest().await, b"0\r\n\r\n");
+    soon("the end", down).await.unwrap();
+}
+
+#[tokio::test]
+async fn streams_end_completely_when_the_limit_of_a_handover_has_passed() {
+    let (mut bed, worker) = Bed::and_worker().await;
+    let mut events = bed.client().await;
+    events.get("/").await;
+    let (_, mut upstream) = worker.request().await;
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").await;
+    events.head().await;
+    let plane = bed.plane.take().unwrap();
+    let down = tokio::spawn(plane.retire(Duration::from_millis(50), std::future::pending()));
+    assert_eq!(events.rest().await, b"0\r\n\r\n");
+    soon("the end", down).await.unwrap();
+}
+
 #[tokio::test]
 async fn what_is_left_after_the_limit_is_broken_off() {
     let (mut bed, worker) = Bed::and_worker().await;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use tqserver::config::settings::{Mode, WorkerDefaults, WorkersSettings};
+use tqserver::config::settings::{Mode, Sandbox, WorkerDefaults, WorkersSettings};
 use tqserver::ids::{Generation, Port, UnitName};
 use tqserver::launcher::bus::{Bus, BusLauncher};
 use tqserver::launcher::output::OutputDir;
@@ -110,6 +110,7 @@ fn config(dir: &Path) -> LauncherConfig {
     let second = Duration::from_secs(1);
     LauncherConfig {
         mode: Mode::Dev,
+        config_dir: dir.join("config"),
         deploy_dir: dir.join("deploy"),
         workers_dir: dir.join("workers"),
         workers: WorkersSettings {
@@ -123,8 +124,14 @@ fn config(dir: &Path) -> LauncherConfig {
                 env: [("GREETING".to_owned(), "100% \"$HOME\" é".to_owned())].into(),
                 cache_templates: false,
                 watch_resources: true,
+                memory_max: None,
+                cpu_quota_percent: None,
+                tasks_max: None,
+                sandbox: Sandbox::default(),
+                state_directory: false,
             },
             paths: BTreeMap::new(),
+            grants: BTreeMap::new(),
         },
         start_timeout: PATIENCE,
         shutdown_grace_period: PATIENCE,

@@ -13,7 +13,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sd", &["ids"]),
     ("watch", &[]),
     ("proxy", &["ids", "config"]),
-    ("launcher", &["ids", "config", "store"]),
+    // tq-launcher is a program of its own below it, with a log and a version.
+    ("launcher", &["ids", "config", "store", "sd", "version"]),
     ("rollout", &["ids", "config", "store", "proxy", "launcher", "sd"]),
     ("build", &["ids", "config", "store", "version"]),
     ("admin", &["ids", "config"]),

@@ -2,6 +2,7 @@
 //! manager one may command.
 
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::policy::UnitSpec;
-pub use super::session::Bus;
 use super::session::Session;
+pub use super::session::{Bus, Through};
 use super::watch::Watch;
 use super::{
     LaunchError, Launcher, LauncherConfig, LiveUnit, Output, StartRequest, UnitEvent, facts, policy,
@@ -41,10 +42,22 @@ impl BusLauncher {
     /// # Errors
     /// [`LaunchError::Disconnected`] when there is no bus, or no systemd on it.
     pub async fn connect(bus: Bus, config: LauncherConfig) -> Result<Self, LaunchError> {
+        Self::connect_through((bus, Through::Manager), config).await
+    }
+
+    /// The same, where it may be tq-launcher that starts and stops, under its own policy. It is
+    /// not looked for before the first call.
+    ///
+    /// # Errors
+    /// Those of [`connect`](Self::connect).
+    pub async fn connect_through(
+        manager: (Bus, Through),
+        config: LauncherConfig,
+    ) -> Result<Self, LaunchError> {
         let config = Arc::new(ArcSwap::from_pointee(config));
         let current = Arc::new(ArcSwapOption::empty());
         let (sender, events) = mpsc::channel(EVENTS);
-        let mut watch = Watch::new(bus, Arc::clone(&config), Arc::clone(&current), sender);
+        let mut watch = Watch::new(manager, Arc::clone(&config), Arc::clone(&current), sender);
         let signals = watch.connect().await.map_err(disconnected)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(watch.run(signals));
@@ -58,20 +71,39 @@ impl BusLauncher {
         self.config.store(Arc::new(config));
     }
 
+    /// Starts a generation; with `copy`, a copy of its folder, sandboxed and from that copy. Only
+    /// the system's manager has sandboxes.
+    ///
+    /// # Errors
+    /// Those of [`Launcher::start`].
+    pub async fn start_from(
+        &self,
+        request: &StartRequest,
+        copy: Option<&Path>,
+    ) -> Result<(), LaunchError> {
+        let spec = self.spec(request, copy).await?;
+        self.prepare_output(&spec.unit).await?;
+        self.session()?.start(&spec).await
+    }
+
     fn session(&self) -> Result<Arc<Session>, LaunchError> {
         let none = || LaunchError::Disconnected("the bus is away; connecting again".to_owned());
         self.current.load_full().ok_or_else(none)
     }
 
     /// Reads deployment or source tree, away from the runtime's threads: it may hash a binary.
-    async fn spec(&self, request: &StartRequest) -> Result<UnitSpec, LaunchError> {
+    async fn spec(
+        &self,
+        request: &StartRequest,
+        copy: Option<&Path>,
+    ) -> Result<UnitSpec, LaunchError> {
         let (config, digests) = (self.config.load_full(), Arc::clone(&self.digests));
-        let request = request.clone();
+        let (request, copy) = (request.clone(), copy.map(Path::to_owned));
         let worker = request.worker.clone();
         let read = tokio::task::spawn_blocking(move || {
             let mut digests = digests.lock().unwrap_or_else(PoisonError::into_inner);
             let facts = facts::read(&config, &request.worker, &request.source, &mut digests)?;
-            policy::unit_spec(&config, &request, &facts)
+            policy::unit_spec(&config, &request, &facts, copy.as_deref())
         });
         read.await.map_err(|error| LaunchError::Refused { worker, reason: error.to_string() })?
     }
@@ -90,9 +122,11 @@ impl BusLauncher {
 
 impl Launcher for BusLauncher {
     async fn start(&self, request: &StartRequest) -> Result<(), LaunchError> {
-        let spec = self.spec(request).await?;
-        self.prepare_output(&spec.unit).await?;
-        self.session()?.start(&spec).await
+        let session = self.session()?;
+        match session.remote() {
+            Some(remote) => session.start_remotely(remote, request).await,
+            None => self.start_from(request, None).await,
+        }
     }
 
     async fn stop(&self, unit: &UnitName) -> Result<(), LaunchError> {

@@ -14,6 +14,8 @@ use crate::store::layout::DeployDir;
 pub struct LauncherConfig {
     /// `TQ_MODE`.
     pub mode: Mode,
+    /// The folder of the configuration, absolute.
+    pub config_dir: PathBuf,
     /// The folder of deployments, absolute.
     pub deploy_dir: PathBuf,
     /// The folder of workers in the source tree, absolute.
@@ -42,6 +44,7 @@ impl LauncherConfig {
     pub fn new(settings: &Settings, output: Output) -> Self {
         Self {
             mode: settings.mode,
+            config_dir: settings.config_dir.clone(),
             deploy_dir: settings.deployments.deploy_dir.clone(),
             workers_dir: settings.discovery.workers_dir.clone(),
             workers: settings.workers.clone(),

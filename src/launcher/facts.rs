@@ -1,18 +1,23 @@
 //! What is known of a worker before it runs: where its files are, its settings, and the
 //! fingerprint that tells whether it changed. Read from deployment and source tree.
 
+mod credentials;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use md5::Digest;
 
 use super::{LaunchError, LauncherConfig, Source};
-use crate::config::settings::WorkerSettings;
+use crate::config::grants;
+use crate::config::settings::{CredentialName, Mode, WorkerSettings};
 use crate::config::worker::{WorkerFile, WorkerVars, effective};
 use crate::ids::{CommitId, Md5, WorkerName};
-use crate::store::deployment::Deployment;
+use crate::store::deployment::{Deployment, WorkerPart};
 use crate::store::digest::{self, DigestCache};
 use crate::store::layout::DeployDir;
+use credentials::Stamp;
 
 /// A worker, as its files and the configuration describe it.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,16 +39,15 @@ struct PartDigests {
     private: Md5,
 }
 
-/// The digest of everything whose change calls for a new generation.
-///
-/// `settings` must have been computed for made-up folders, so that an unchanged worker has the same
-/// fingerprint in another deployment. Public files, commit, generation and port are no part of it.
-fn fingerprint(digests: &PartDigests, settings: &WorkerSettings) -> Md5 {
+/// The digest of everything whose change calls for a new generation. Public files, commit,
+/// generation and port are no part of it.
+fn fingerprint(digests: &PartDigests, configured: &Configured) -> Md5 {
     let mut sum = md5::Md5::new();
     sum.update(digests.binary.as_bytes());
     sum.update(digests.private.as_bytes());
     // Fields in the order of the struct, maps sorted: equal settings are equal bytes.
-    sum.update(serde_json::to_vec(settings).expect("settings are plain data with text keys"));
+    let settings = (&configured.anywhere, &configured.stamps);
+    sum.update(serde_json::to_vec(&settings).expect("settings are plain data with text keys"));
     Md5::new(sum.finalize().into())
 }
 
@@ -60,15 +64,36 @@ pub fn read(
 ) -> Result<Facts, LaunchError> {
     let base = config.base(worker, source);
     let mut read = || {
-        let configured = Configured::read(config, worker, source, &base)?;
+        let configured = Configured::read(config, worker, source, &base, &base)?;
         let parts = match source {
             Source::Deployment(commit) => recorded(config, worker, commit)?,
             Source::Tree => hashed(worker, &base, &configured.anywhere, digests)?,
         };
-        let fingerprint = fingerprint(&parts, &configured.anywhere);
+        let fingerprint = fingerprint(&parts, &configured);
         Ok(Facts { base: base.clone(), settings: configured.here, fingerprint })
     };
     read().map_err(|reason| LaunchError::Refused { worker: worker.clone(), reason })
+}
+
+/// What is known of `worker` as deployed with `commit`, from the verified copy of its folder and
+/// its part of the record. Equal to what [`read`] says while nobody tampers with the deployment.
+///
+/// # Errors
+/// [`LaunchError::Refused`] when its files do not make sense.
+pub fn of_copy(
+    config: &LauncherConfig,
+    worker: &WorkerName,
+    commit: &CommitId,
+    part: &WorkerPart,
+    copy: &Path,
+) -> Result<Facts, LaunchError> {
+    let source = Source::Deployment(commit.clone());
+    let base = config.base(worker, &source);
+    let configured = Configured::read(config, worker, &source, &base, copy)
+        .map_err(|reason| LaunchError::Refused { worker: worker.clone(), reason })?;
+    let parts = PartDigests { binary: part.binary_md5, private: part.private_md5 };
+    let fingerprint = fingerprint(&parts, &configured);
+    Ok(Facts { base, settings: configured.here, fingerprint })
 }
 
 /// The digests that the build wrote down.
@@ -109,33 +134,47 @@ fn hashed(
 struct Configured {
     /// With the folder it runs in.
     here: WorkerSettings,
-    /// With the same made-up folders for every deployment, to be compared.
+    /// With the same made-up folders for every deployment, so that an unchanged worker has the same
+    /// fingerprint in another one.
     anywhere: WorkerSettings,
+    /// Of the credentials that a sandboxed unit will be given.
+    stamps: BTreeMap<CredentialName, Stamp>,
 }
 
 impl Configured {
+    /// `folder` is where the worker's files are read now, and `base` where it will see them.
     fn read(
         config: &LauncherConfig,
         worker: &WorkerName,
         source: &Source,
         base: &Path,
+        folder: &Path,
     ) -> Result<Self, String> {
-        let file = WorkerFile::read(&base.join(WorkerFile::PATH)).map_err(|e| e.to_string())?;
+        let file = WorkerFile::read(&folder.join(WorkerFile::PATH)).map_err(|e| e.to_string())?;
         let deployment = match source {
             Source::Deployment(commit) => {
                 Some(DeployDir::new(&config.deploy_dir).commit_dir(commit))
             }
             Source::Tree => None,
         };
-        let settings = |worker_base: &Path, deployment_base: Option<&Path>| {
+        let settings = |file: &WorkerFile, worker_base: &Path, deployment_base: Option<&Path>| {
             let vars = WorkerVars { worker_base, mode: config.mode, deployment_base };
-            effective(&config.workers, worker, &file, &vars)
+            effective(&config.workers, worker, file, &vars)
         };
         let placeholder = deployment.as_ref().map(|_| Path::new("/DEPLOYMENT_BASE"));
-        Ok(Self {
-            here: settings(base, deployment.as_deref()),
-            anywhere: settings(Path::new("/WORKER_BASE"), placeholder),
-        })
+        let here = settings(&file, base, deployment.as_deref());
+        let anywhere = settings(&file, Path::new("/WORKER_BASE"), placeholder);
+        let mut stamps = BTreeMap::new();
+        // In development all is the user's own, and there is no sandbox to loosen.
+        if config.mode == Mode::Prod {
+            let silent = WorkerFile { route: file.route.clone(), ..WorkerFile::default() };
+            let given = settings(&silent, base, deployment.as_deref());
+            let grant = config.workers.grants.get(worker);
+            let server_yaml = config.config_dir.join("server.yaml");
+            grants::check(worker, &file, (&given, &here), grant, &server_yaml)?;
+            stamps = credentials::stamps(&config.config_dir, &here.credentials)?;
+        }
+        Ok(Self { here, anywhere, stamps })
     }
 }
 

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{LauncherConfig, Output, Source, StartRequest};
-use crate::config::settings::{Mode, Ready, WorkerDefaults, WorkerSettings, WorkersSettings};
+use crate::config::settings::{
+    Mode, Ready, Sandbox, WorkerDefaults, WorkerSettings, WorkersSettings,
+};
 use crate::ids::{Generation, Port, RoutePath};
 
 pub(super) fn config() -> LauncherConfig {
     let settings = settings();
     LauncherConfig {
         mode: Mode::Prod,
+        config_dir: "/etc/tqserver".into(),
         deploy_dir: "/srv/deploy".into(),
         workers_dir: "/srv/workers".into(),
         workers: WorkersSettings {
@@ -24,8 +27,14 @@ pub(super) fn config() -> LauncherConfig {
                 env: settings.env,
                 cache_templates: settings.cache_templates,
                 watch_resources: settings.watch_resources,
+                memory_max: settings.memory_max,
+                cpu_quota_percent: settings.cpu_quota_percent,
+                tasks_max: settings.tasks_max,
+                sandbox: settings.sandbox,
+                state_directory: settings.state_directory,
             },
             paths: BTreeMap::new(),
+            grants: BTreeMap::new(),
         },
         start_timeout: Duration::from_secs(30),
         shutdown_grace_period: Duration::from_millis(10_500),
@@ -60,6 +69,9 @@ pub(super) fn settings() -> WorkerSettings {
         memory_max: None,
         cpu_quota_percent: None,
         tasks_max: None,
+        sandbox: Sandbox::default(),
+        state_directory: false,
+        credentials: BTreeMap::new(),
         cache_templates: true,
         watch_resources: false,
     }

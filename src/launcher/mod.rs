@@ -6,11 +6,16 @@
 
 pub mod bus;
 mod config;
+pub mod copies;
 pub mod facts;
 #[cfg(test)]
 mod fixtures;
+mod launcher1;
 pub mod output;
 pub mod policy;
+mod remote;
+pub mod sandbox;
+pub mod service;
 mod session;
 mod signals;
 mod systemd1;

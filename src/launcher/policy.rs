@@ -2,16 +2,21 @@
 //! the caller of a launcher only names a worker, a port, a source and a generation.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use super::facts::Facts;
+use super::sandbox::Sandbox;
 use super::{LaunchError, LauncherConfig, Output, Source, StartRequest};
 use crate::config::settings::{Mode, Ready, WorkerSettings};
 use crate::ids::{UnitName, WorkerName};
 
 /// `TQ_COMMIT` of a worker that runs from the source tree.
 pub(super) const TREE_COMMIT: &str = "dev";
+
+/// Where a sandboxed worker can write: a folder of its own unit, gone with it (`PrivateTmp=`).
+const PRIVATE_TMP: &str = "/tmp";
 
 /// A transient unit to be, in the terms of systemd.service(5) and systemd.exec(5).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,9 +48,15 @@ pub struct UnitSpec {
     pub log_fields: Vec<(&'static str, String)>,
     /// The file its output is appended to; `None` where there is a journal.
     pub output: Option<String>,
+    /// The sandbox around a verified copy of the worker's folder; `None` where it runs from the
+    /// folder itself, as whoever the manager runs as.
+    pub sandbox: Option<Sandbox>,
 }
 
 /// The unit that `request` asks for, given what is known of its worker.
+///
+/// `copy` is the verified copy of the worker's folder, which only a privileged launcher has. With
+/// it the unit is sandboxed.
 ///
 /// # Errors
 /// [`LaunchError::Refused`] when `run:` names a program that a worker may not be, or a path is
@@ -54,6 +65,7 @@ pub fn unit_spec(
     config: &LauncherConfig,
     request: &StartRequest,
     facts: &Facts,
+    copy: Option<&Path>,
 ) -> Result<UnitSpec, LaunchError> {
     let worker = &request.worker;
     let refuse = |reason| LaunchError::Refused { worker: worker.clone(), reason };
@@ -74,7 +86,7 @@ pub fn unit_spec(
         ),
         exec: exec(worker, &request.source, facts).map_err(refuse)?,
         working_directory: text(&facts.base).map_err(refuse)?,
-        environment: environment(config, request, commit, facts).map_err(refuse)?,
+        environment: environment(config, request, commit, facts, copy.is_some()).map_err(refuse)?,
         ready: settings.ready,
         start_timeout: config.start_timeout,
         stop_timeout: config.shutdown_grace_period,
@@ -87,6 +99,10 @@ pub fn unit_spec(
             ("TQ_GENERATION", request.generation.0.to_string()),
         ],
         output,
+        sandbox: copy
+            .map(|copy| Sandbox::new(config, worker, facts, copy))
+            .transpose()
+            .map_err(refuse)?,
         unit,
     })
 }
@@ -97,12 +113,17 @@ fn environment(
     request: &StartRequest,
     commit: &str,
     facts: &Facts,
+    sandboxed: bool,
 ) -> Result<BTreeMap<String, String>, String> {
     let settings = &facts.settings;
     let mut env = settings.env.clone();
     // An explicit `env:` entry is more particular than the settings these are derived from.
     for (name, value) in tuning(settings) {
         env.entry(name.to_owned()).or_insert(value);
+    }
+    if sandboxed {
+        // systemd would say `/`, which cannot be written, and programs keep caches there.
+        env.entry("HOME".to_owned()).or_insert_with(|| PRIVATE_TMP.to_owned());
     }
     // These say what is so, and adoption reads them back: nothing configured may differ.
     env.retain(|name, _| name != "PORT" && !name.starts_with("TQ_"));
@@ -166,22 +187,28 @@ fn exec(worker: &WorkerName, source: &Source, facts: &Facts) -> Result<Vec<Strin
 }
 
 /// What is not part of the deployment must at least be part of the machine: root's, and writable
-/// to nobody else.
+/// to nobody else, as must be the folders on the way, in which another could be put in its place.
 fn check_interpreter(path: &Path) -> Result<(), String> {
-    use std::os::unix::fs::MetadataExt;
-    let stat = std::fs::metadata(path)
-        .map_err(|error| format!("run: names {}, which cannot be used: {error}", path.display()))?;
-    if !stat.is_file() || stat.uid() != 0 || stat.mode() & 0o022 != 0 {
-        return Err(format!(
-            "run: names {}; a program outside the deployment must be a file that belongs to root \
-             and that nobody else can write",
-            path.display()
-        ));
+    let unusable = |error| format!("run: names {}, which cannot be used: {error}", path.display());
+    let real = std::fs::canonicalize(path).map_err(unusable)?;
+    let is_file = real.is_file();
+    for part in path.ancestors().chain(real.ancestors()) {
+        let stat = part.symlink_metadata().map_err(unusable)?;
+        // A link's own mode means nothing (symlink(7)).
+        let fixed = stat.is_symlink() || stat.mode() & 0o022 == 0;
+        if !is_file || stat.uid() != 0 || !fixed {
+            return Err(format!(
+                "run: names {}; a program outside the deployment must be a file that belongs to \
+                 root and that nobody else can write, in folders of which the same is true",
+                path.display()
+            ));
+        }
     }
     Ok(())
 }
 
-fn text(path: &Path) -> Result<String, String> {
+/// A path as D-Bus carries it.
+pub(super) fn text(path: &Path) -> Result<String, String> {
     let text = PathBuf::from(path).into_os_string().into_string();
     text.map_err(|path| format!("{} is not UTF-8", path.display()))
 }

@@ -1,13 +1,15 @@
 //! One connection to the manager: calls, and the listing of worker units.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use zbus::fdo::DBusProxy;
 use zbus::{Connection, MessageStream, connection};
 
 use super::policy::{TREE_COMMIT, UnitSpec};
+use super::remote::Remote;
 use super::signals::match_rules;
 use super::systemd1::{ManagerProxy, ServiceProxy, UnitEntry, uncached};
 use super::{LaunchError, LauncherConfig, LiveUnit, Source, UnitState, unit};
@@ -35,6 +37,17 @@ pub enum Bus {
 pub(super) struct Session {
     connection: Connection,
     bus: Bus,
+    /// The service that starts and stops; `None` where the manager itself is asked.
+    remote: Option<Remote>,
+}
+
+/// Who starts and stops units. Whoever it is, the manager is asked what there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Through {
+    /// The manager, which lets root do so, and users with their own.
+    Manager,
+    /// tq-launcher, which lets tqserver do so within limits.
+    Service,
 }
 
 /// What comes in over a connection.
@@ -48,22 +61,36 @@ pub(super) struct Signals {
 
 impl Session {
     /// Connects, and asks for all signals before anything can happen.
-    pub(super) async fn open(bus: Bus) -> zbus::Result<(Self, Signals)> {
+    pub(super) async fn open(bus: Bus, through: Through) -> zbus::Result<(Self, Signals)> {
+        let mut session = Self::for_calls(bus).await?;
+        if through == Through::Service {
+            session.remote = Some(Remote::connect().await?);
+        }
+        let connection = &session.connection;
+        let mut stream = MessageStream::from(connection);
+        stream.set_max_queued(QUEUE);
+        let dbus = DBusProxy::new(connection).await?;
+        for rule in match_rules()? {
+            dbus.add_match_rule(rule).await?;
+        }
+        let owner = dbus.get_name_owner("org.freedesktop.systemd1".try_into()?).await?;
+        session.subscribe().await?;
+        Ok((session, Signals { stream, owner: Some(owner.to_string()) }))
+    }
+
+    /// Connects for calls alone, without signals.
+    pub(super) async fn for_calls(bus: Bus) -> zbus::Result<Self> {
         let builder = match bus {
             Bus::Session => connection::Builder::session(),
             Bus::System => connection::Builder::system(),
         };
         let connection = builder.method_timeout(CALL_TIMEOUT).build().await?;
-        let mut stream = MessageStream::from(&connection);
-        stream.set_max_queued(QUEUE);
-        let dbus = DBusProxy::new(&connection).await?;
-        for rule in match_rules()? {
-            dbus.add_match_rule(rule).await?;
-        }
-        let owner = dbus.get_name_owner("org.freedesktop.systemd1".try_into()?).await?;
-        let session = Self { connection, bus };
-        session.subscribe().await?;
-        Ok((session, Signals { stream, owner: Some(owner.to_string()) }))
+        Ok(Self { connection, bus, remote: None })
+    }
+
+    /// The service that starts and stops in the manager's place.
+    pub(super) fn remote(&self) -> Option<&Remote> {
+        self.remote.as_ref()
     }
 
     async fn manager(&self) -> zbus::Result<ManagerProxy<'static>> {
@@ -103,6 +130,9 @@ impl Session {
 
     /// Stops a unit; returns when the job is queued, or there is no such unit.
     pub(super) async fn stop(&self, unit: &UnitName) -> Result<(), LaunchError> {
+        if let Some(remote) = &self.remote {
+            return self.stop_remotely(remote, unit).await;
+        }
         let stop = async { self.manager().await?.stop_unit(&unit.to_string(), "replace").await };
         match stop.await {
             Err(error) if !is(&error, "NoSuchUnit") => Err(self.judge(unit, error).await),
@@ -138,6 +168,28 @@ impl Session {
         Ok(units)
     }
 
+    /// The names of all worker units that systemd knows, whoever's they are.
+    pub(super) async fn names(&self) -> zbus::Result<Vec<UnitName>> {
+        let entries = self.manager().await?.list_units_by_patterns(&[], &[UnitName::GLOB]).await?;
+        Ok(entries.iter().filter_map(|entry| entry.name.parse().ok()).collect())
+    }
+
+    /// The folders that any worker unit has mounted in place of its own.
+    pub(super) async fn copies_in_use(&self) -> zbus::Result<BTreeSet<PathBuf>> {
+        let entries = self.manager().await?.list_units_by_patterns(&[], &[UnitName::GLOB]).await?;
+        let mut folders = BTreeSet::new();
+        for entry in entries {
+            let service: ServiceProxy<'_> = uncached(&self.connection, entry.path.as_str()).await?;
+            match service.bind_read_only_paths().await {
+                Ok(mounts) => folders.extend(mounts.into_iter().map(|(from, ..)| from.into())),
+                // It has gone since.
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(folders)
+    }
+
     async fn read(&self, entry: &UnitEntry) -> zbus::Result<(Vec<String>, u32)> {
         let service: ServiceProxy<'_> = uncached(&self.connection, entry.path.as_str()).await?;
         Ok((service.environment().await?, service.main_pid().await?))
@@ -145,7 +197,7 @@ impl Session {
 
     /// What an error of a call means. One that leaves open whether the call was heard ends the
     /// connection: the listing after the next one tells.
-    async fn judge(&self, unit: &UnitName, error: zbus::Error) -> LaunchError {
+    pub(super) async fn judge(&self, unit: &UnitName, error: zbus::Error) -> LaunchError {
         match error {
             zbus::Error::MethodError(name, text, _) => LaunchError::Systemd {
                 unit: unit.clone(),
@@ -155,12 +207,16 @@ impl Session {
                 LaunchError::Systemd { unit: unit.clone(), reason: error.to_string() }
             }
             error => {
-                let reason = error.to_string();
-                if let Err(error) = self.connection.clone().close().await {
-                    tracing::debug!(%error, "the connection was closed already");
-                }
-                LaunchError::Disconnected(reason)
+                self.close().await;
+                LaunchError::Disconnected(error.to_string())
             }
+        }
+    }
+
+    /// Ends the connection, which has the watch get another one and list what there is.
+    pub(super) async fn close(&self) {
+        if let Err(error) = self.connection.clone().close().await {
+            tracing::debug!(%error, "the connection was closed already");
         }
     }
 }

@@ -86,6 +86,10 @@ pub(super) trait Service {
     #[zbus(property)]
     fn environment(&self) -> zbus::Result<Vec<String>>;
 
+    /// `BindReadOnlyPaths=`: source, destination, whether it may be missing, mount(2) flags.
+    #[zbus(property)]
+    fn bind_read_only_paths(&self) -> zbus::Result<Vec<(String, String, bool, u64)>>;
+
     /// The main process; 0 where there is none.
     #[zbus(property, name = "MainPID")]
     fn main_pid(&self) -> zbus::Result<u32>;

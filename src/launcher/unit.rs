@@ -65,6 +65,9 @@ pub(super) fn properties<'s>(
         let fields: Vec<_> = fields.map(String::into_bytes).collect();
         properties.push(("LogExtraFields", fields.into()));
     }
+    if let Some(sandbox) = &spec.sandbox {
+        properties.extend(sandbox.properties());
+    }
     if let Some(file) = &spec.output {
         properties.push(("StandardOutputFileToAppend", file.as_str().into()));
         properties.push(("StandardErrorFileToAppend", file.as_str().into()));
@@ -97,8 +100,16 @@ fn unset(spec: &UnitSpec, inherited: &[String]) -> Vec<String> {
         .map(|(name, _)| name)
         .filter(|name| !KEPT.contains(name) && !name.starts_with("LC_"))
         .filter(|name| !spec.environment.contains_key(*name))
+        .filter(|name| is_variable(name))
         .collect();
     names.into_iter().map(str::to_owned).collect()
+}
+
+/// Whether systemd takes `name` for a variable's: one like `BASH_FUNC_x%%` in a list makes it refuse
+/// the whole list.
+fn is_variable(name: &str) -> bool {
+    let part = |b: u8| b == b'_' || b.is_ascii_alphanumeric();
+    name.bytes().all(part) && name.bytes().next().is_some_and(|b| !b.is_ascii_digit())
 }
 
 /// `a(sasb)`: the program, all of its arguments from the zeroth on, and that failure counts.

@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 
-use super::session::{Bus, Session, Signals};
+use super::session::{Bus, Session, Signals, Through};
 use super::signals::Signal;
 use super::tracker::Tracker;
 use super::{LauncherConfig, UnitEvent};
@@ -20,6 +20,7 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(50), Duration::fro
 /// Follows worker units until the receiver of events is dropped.
 pub(super) struct Watch {
     bus: Bus,
+    through: Through,
     config: Arc<ArcSwap<LauncherConfig>>,
     /// Where calls find the connection; empty while there is none.
     current: Arc<ArcSwapOption<Session>>,
@@ -38,13 +39,13 @@ enum Ended {
 
 impl Watch {
     pub(super) fn new(
-        bus: Bus,
+        (bus, through): (Bus, Through),
         config: Arc<ArcSwap<LauncherConfig>>,
         current: Arc<ArcSwapOption<Session>>,
         events: mpsc::Sender<UnitEvent>,
     ) -> Self {
         let (outbox, tracker) = (VecDeque::new(), Tracker::default());
-        Self { bus, config, current, events, outbox, tracker }
+        Self { bus, through, config, current, events, outbox, tracker }
     }
 
     /// Connects, and follows what is there from then on.
@@ -64,7 +65,7 @@ impl Watch {
     }
 
     async fn open(&mut self) -> zbus::Result<Signals> {
-        let (session, signals) = Session::open(self.bus).await?;
+        let (session, signals) = Session::open(self.bus, self.through).await?;
         self.tracker.follow(&session.list(&self.config.load_full()).await?);
         self.current.store(Some(Arc::new(session)));
         Ok(signals)
@@ -143,7 +144,7 @@ impl Watch {
         loop {
             tokio::time::sleep(wait).await;
             let attempt = async {
-                let (session, signals) = Session::open(self.bus).await?;
+                let (session, signals) = Session::open(self.bus, self.through).await?;
                 self.current.store(Some(Arc::new(session)));
                 self.resync().await?;
                 zbus::Result::Ok(signals)

@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub)]
 
 pub mod bed;
+pub mod deployments;
 pub mod load;
 pub mod ports;
 pub mod wait;

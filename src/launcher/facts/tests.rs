@@ -1,6 +1,7 @@
 use std::fs;
 
 use super::*;
+use crate::config::settings::Grant;
 use crate::ids::Sha256;
 use crate::launcher::fixtures;
 use crate::store::deployment::{SCHEMA, WorkerFiles, WorkerPart};
@@ -98,6 +99,22 @@ fn the_same_worker_in_another_deployment_has_not_changed() {
 }
 
 #[test]
+fn a_copy_tells_the_same_as_the_deployment_and_is_the_one_that_is_read() {
+    let mut files = Files::new();
+    let yaml = "memory_max: 64M\nenv: {DATA: '${WORKER_BASE}/x'}\n";
+    files.write(&format!("deploy/{COMMIT}/workers/index/config/worker.yaml"), yaml);
+    files.write("copy/config/worker.yaml", yaml);
+    let (worker, commit) = ("index".parse().unwrap(), COMMIT.parse().unwrap());
+    let (copy, part) = (files.dir.path().join("copy"), part([1; 16], [2; 16]));
+    let of_copy = |files: &Files| of_copy(&files.config, &worker, &commit, &part, &copy).unwrap();
+    let facts = of_copy(&files);
+    assert_eq!(facts, files.read(&deployment(COMMIT)).unwrap());
+    // Written by a deployer after the copy was made.
+    files.write(&format!("deploy/{COMMIT}/workers/index/config/worker.yaml"), "memory_max: 9G\n");
+    assert_eq!(of_copy(&files), facts);
+}
+
+#[test]
 fn another_public_file_or_source_is_no_change() {
     let mut files = Files::new();
     let before = files.fingerprint(&deployment(OTHER));
@@ -113,6 +130,9 @@ fn another_public_file_or_source_is_no_change() {
 #[case::server_settings(|files: &mut Files| files.config.workers.default.go_max_procs = Some(7))]
 #[case::own_settings(|files: &mut Files| {
     files.write(&format!("deploy/{OTHER}/workers/index/config/worker.yaml"), "memory_max: 64M\n");
+})]
+#[case::sandbox(|files: &mut Files| {
+    files.config.workers.default.sandbox.memory_deny_write_execute = false;
 })]
 fn a_change_shows(#[case] change: fn(&mut Files)) {
     let mut files = Files::new();
@@ -142,6 +162,63 @@ fn with_run_all_of_bin_counts() {
     let before = files.fingerprint(&Source::Tree);
     files.write("workers/index/bin/library", "new");
     assert_ne!(files.fingerprint(&Source::Tree), before);
+}
+
+impl Files {
+    /// Has root grant credential `db`, in `file` of this folder, and the worker ask for it.
+    fn with_credential(mut self, file: &str) -> Self {
+        let credentials = [("db".parse().unwrap(), self.dir.path().join(file))].into();
+        let grant = Grant { credentials, ..Grant::default() };
+        self.config.workers.grants = [("index".parse().unwrap(), grant)].into();
+        self.config.config_dir = self.dir.path().join("etc");
+        let yaml = format!("deploy/{OTHER}/workers/index/config/worker.yaml");
+        self.write(&yaml, "credentials: [db]\n");
+        self.write(file, "old");
+        self
+    }
+}
+
+#[test]
+fn a_secret_that_was_replaced_is_a_change() {
+    let mut files = Files::new().with_credential("etc/credentials/db");
+    let before = files.fingerprint(&deployment(OTHER));
+    assert_eq!(files.fingerprint(&deployment(OTHER)), before);
+    files.write("etc/credentials/db", "newer");
+    assert_ne!(files.fingerprint(&deployment(OTHER)), before);
+}
+
+#[test]
+fn a_secret_elsewhere_is_not_looked_at() {
+    let mut files = Files::new().with_credential("elsewhere/db");
+    let before = files.fingerprint(&deployment(OTHER));
+    files.write("elsewhere/db", "newer");
+    assert_eq!(files.fingerprint(&deployment(OTHER)), before);
+    // Another place for it is another setting.
+    let mut moved = Files::new().with_credential("elsewhere/db2");
+    assert_ne!(moved.fingerprint(&deployment(OTHER)), before);
+}
+
+#[test]
+fn a_secret_that_is_missing_is_named() {
+    for file in ["etc/credentials/db", "elsewhere/db"] {
+        let mut files = Files::new().with_credential(file);
+        fs::remove_file(files.dir.path().join(file)).unwrap();
+        let refusal = files.read(&deployment(OTHER)).unwrap_err().to_string();
+        assert!(refusal.contains(&format!("{file} is missing")), "{refusal}");
+    }
+}
+
+#[test]
+fn what_root_does_not_grant_is_refused_in_production_only() {
+    let mut files = Files::new();
+    let asks = "credentials: [db]\n";
+    files.write(&format!("deploy/{OTHER}/workers/index/config/worker.yaml"), asks);
+    files.write("workers/index/config/worker.yaml", asks);
+    let refusal = files.read(&deployment(OTHER)).unwrap_err().to_string();
+    assert!(refusal.starts_with("index: its config/worker.yaml asks for"), "{refusal}");
+    assert!(refusal.contains("/etc/tqserver/server.yaml: `index: {credentials:"), "{refusal}");
+    files.config.mode = Mode::Dev;
+    assert!(files.read(&Source::Tree).is_ok());
 }
 
 #[test]

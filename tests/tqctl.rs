@@ -62,6 +62,20 @@ fn status_of_a_degraded_daemon_names_every_cause() {
     insta::assert_snapshot!(run.stdout);
 }
 
+#[test]
+fn status_tells_whose_sandbox_is_loosened() {
+    let loosened = ["memory_deny_write_execute=no", "ip_address_allow=any"];
+    let (_fake, server) =
+        serve(|status| status.workers[1].loosened = loosened.map(str::to_owned).to_vec());
+    let run = tqctl(&["status"], Some(&server));
+    assert_eq!(run.code, 0);
+    insta::assert_snapshot!(run.stdout);
+    let json = tqctl(&["status", "--json"], Some(&server)).stdout;
+    let status: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(status["workers"][1]["loosened"], serde_json::json!(loosened));
+    assert_eq!(status["workers"][0].get("loosened"), None, "nothing to tell");
+}
+
 #[rstest]
 #[case(ServerState::Serving, 0)]
 #[case(ServerState::Starting, 3)]

@@ -121,6 +121,10 @@ pub struct WorkerStatus {
     pub draining: Vec<DrainingGeneration>,
     /// Why a generation failed last, until one succeeds.
     pub last_failure: Option<String>,
+    /// What of its sandbox is loosened, one item each: `ip_address_allow=10.0.0.0/8`; absent where
+    /// nothing is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loosened: Vec<String>,
 }
 
 /// Where a worker stands: the states of its newest generation, and what is between two.
@@ -220,8 +224,11 @@ pub enum ReloadOutcome {
     Unchanged,
     /// New generations were started and did not become ready; the old ones serve on.
     Failed,
-    /// Configuration or manifest is not valid; nothing was started.
+    /// Configuration or manifest is not valid, or a new tqserver did not take over; nothing was
+    /// started.
     Refused,
+    /// A new tqserver has taken over, which looks at what is wanted itself: ask it.
+    HandedOver,
 }
 
 /// The answer to `POST /v1/reload?wait=false`.

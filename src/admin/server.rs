@@ -49,8 +49,7 @@ pub async fn serve(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if !full => match accepted {
                 Ok((stream, _)) => {
-                    let (control, shutdown) = (Arc::clone(&control), shutdown.clone());
-                    connections.spawn(serve_connection(stream, control, shutdown));
+                    connections.spawn(serve_connection(stream, Arc::clone(&control)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "control socket: cannot accept: {error}");
@@ -60,15 +59,12 @@ pub async fn serve(
         }
     }
     let finish = async { while connections.join_next().await.is_some() {} };
-    // Whoever still waits then is cut off when the set is dropped.
+    // What was accepted is answered, also where the request is still to come. Whoever still waits
+    // then is cut off when the set is dropped.
     let _ = tokio::time::timeout(SHUTDOWN_GRACE, finish).await;
 }
 
-async fn serve_connection(
-    stream: UnixStream,
-    control: Arc<impl Control>,
-    shutdown: CancellationToken,
-) {
+async fn serve_connection(stream: UnixStream, control: Arc<impl Control>) {
     let peer = stream.peer_cred();
     let service = service_fn(|request| {
         let (control, peer) = (Arc::clone(&control), &peer);
@@ -81,15 +77,7 @@ async fn serve_connection(
         .max_buf_size(MAX_HEAD)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-    };
-    if let Err(error) = ended {
+    if let Err(error) = connection.await {
         tracing::debug!(%error, "control socket: connection ended: {error}");
     }
 }

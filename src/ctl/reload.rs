@@ -10,6 +10,10 @@ use super::output::{Output, Painter, Role, printable};
 use crate::admin::api::{ReloadOutcome, ReloadVerdict};
 use crate::ids::WorkerName;
 
+/// How many handovers in a row are followed: more than one only when the program is replaced
+/// during the first.
+const MAX_HANDOVERS: usize = 5;
+
 /// `tqctl reload`
 #[derive(Debug, Args)]
 pub struct ReloadArgs {
@@ -26,10 +30,24 @@ pub async fn run(args: &ReloadArgs, client: &Client, out: &Output) -> Result<Exi
         out.message("reload asked for; what comes of it: tqctl status");
         return Ok(Exit::Ok);
     }
-    let verdict = client.reload().await.map_err(|error| error.into_failure())?;
+    let verdict = verdict(client, out).await?;
     out.document(&verdict)?;
     out.line(render(&verdict, out.painter()))?;
     Ok(if verdict.ok { Exit::Ok } else { Exit::NotSwitched })
+}
+
+/// The verdict on what is wanted. A process that hands over has none: its successor is asked.
+async fn verdict(client: &Client, out: &Output) -> Result<ReloadVerdict, Failure> {
+    let mut duration_ms = 0;
+    for _ in 0..MAX_HANDOVERS {
+        let verdict = client.reload().await.map_err(|error| error.into_failure())?;
+        duration_ms += verdict.duration_ms;
+        if verdict.outcome != ReloadOutcome::HandedOver {
+            return Ok(ReloadVerdict { duration_ms, ..verdict });
+        }
+        out.message("tqserver handed over to its new program");
+    }
+    Err(anyhow::anyhow!("tqserver hands over again and again; see its log").into())
 }
 
 fn render(verdict: &ReloadVerdict, paint: Painter) -> String {
@@ -40,6 +58,7 @@ fn render(verdict: &ReloadVerdict, paint: Painter) -> String {
         ReloadOutcome::Unchanged => ("=", Role::Good, "unchanged"),
         ReloadOutcome::Failed => ("✗", Role::Bad, "never switched"),
         ReloadOutcome::Refused => ("✗", Role::Bad, "refused"),
+        ReloadOutcome::HandedOver => ("✓", Role::Good, "handed over"),
     };
     let words = [commit, outcome].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>();
     let mut text = format!("{} {} in {took:.1} s", paint.paint(role, mark), words.join(" "));

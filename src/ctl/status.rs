@@ -45,6 +45,11 @@ fn render(status: &Status, now: Timestamp, paint: Painter) -> String {
     if !status.workers.is_empty() {
         lines.push(table(&status.workers, paint));
     }
+    for worker in status.workers.iter().filter(|worker| !worker.loosened.is_empty()) {
+        let mark = paint.paint(Role::Warning, "!");
+        let items = printable(&worker.loosened.join(", ")).to_string();
+        lines.push(format!("{mark} {}: sandbox loosened: {items}", worker.name));
+    }
     for worker in &status.workers {
         if let Some(failure) = &worker.last_failure {
             let mark = paint.paint(Role::Bad, "✗");

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
+use super::handover::Stage;
 use crate::config::settings::Mode;
-use crate::launcher::bus::Bus;
+use crate::launcher::bus::{Bus, Through};
 use crate::sd::journal::Manager;
+use crate::store::verify::Scope;
 
 /// Runs web applications as systemd services and swaps them without losing a request.
 ///
@@ -36,6 +38,10 @@ pub struct Args {
     /// Listen here, for a try-out in the foreground; refused when systemd passes sockets
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
+
+    /// For tqserver itself, when it starts its successor
+    #[arg(long, hide = true, value_enum, value_name = "STAGE")]
+    pub take_over: Option<Stage>,
 }
 
 /// See [`Mode`].
@@ -54,6 +60,8 @@ pub enum ManagerArg {
     User,
     /// The machine's
     System,
+    /// The machine's, by way of tq-launcher: for a tqserver without privileges
+    Launcher,
 }
 
 impl Args {
@@ -65,11 +73,12 @@ impl Args {
         })
     }
 
-    /// The bus of the service manager.
-    pub fn manager(&self) -> Bus {
+    /// The bus of the service manager, and who is asked to start and stop.
+    pub fn manager(&self) -> (Bus, Through) {
         match self.manager_arg() {
-            ManagerArg::User => Bus::Session,
-            ManagerArg::System => Bus::System,
+            ManagerArg::User => (Bus::Session, Through::Manager),
+            ManagerArg::System => (Bus::System, Through::Manager),
+            ManagerArg::Launcher => (Bus::System, Through::Service),
         }
     }
 
@@ -77,7 +86,16 @@ impl Args {
     pub fn journal_manager(&self) -> Manager {
         match self.manager_arg() {
             ManagerArg::User => Manager::User,
-            ManagerArg::System => Manager::System,
+            ManagerArg::System | ManagerArg::Launcher => Manager::System,
+        }
+    }
+
+    /// How much of a deployment is verified here: who starts the workers' programs verifies those.
+    pub fn verify_scope(&self) -> Scope {
+        match self.manager_arg() {
+            ManagerArg::User | ManagerArg::System => Scope::Whole,
+            // It verifies the rest, and more than we could: see launcher::copies.
+            ManagerArg::Launcher => Scope::Public,
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
+use super::reloads::Reloads;
 use crate::admin::api::{
     Control, Counters, DrainingGeneration, FailedDeployment, ReloadOutcome, ReloadVerdict, SCHEMA,
     ServerState, Status, WorkerState, WorkerStatus,
@@ -22,6 +23,7 @@ use crate::rollout::status::{GenerationSnapshot, Snapshot, WorkerSnapshot};
 #[derive(Debug)]
 pub(super) struct DaemonControl {
     rollout: RolloutHandle,
+    reloads: Reloads,
     counters: CountersReader,
     mode: Mode,
     started_at: Timestamp,
@@ -29,9 +31,14 @@ pub(super) struct DaemonControl {
 }
 
 impl DaemonControl {
-    pub(super) fn new(rollout: RolloutHandle, counters: CountersReader, mode: Mode) -> Self {
+    pub(super) fn new(
+        rollout: RolloutHandle,
+        reloads: Reloads,
+        counters: CountersReader,
+        mode: Mode,
+    ) -> Self {
         let started_at = Timestamp::now();
-        Self { rollout, counters, mode, started_at, stopping: AtomicBool::new(false) }
+        Self { rollout, reloads, counters, mode, started_at, stopping: AtomicBool::new(false) }
     }
 
     /// The daemon was told to stop.
@@ -45,7 +52,7 @@ impl DaemonControl {
             .workers
             .iter()
             .filter(|worker| worker.route.is_some())
-            .all(|worker| worker.generations.iter().any(|g| g.phase == "Serving"));
+            .all(WorkerSnapshot::serves);
         if self.stopping.load(Ordering::Relaxed) {
             ServerState::Draining
         } else if !snapshot.decided {
@@ -93,7 +100,7 @@ impl Control for DaemonControl {
 
     fn reload(&self) -> impl Future<Output = ReloadVerdict> + Send {
         let asked = Instant::now();
-        let report = self.rollout.reload();
+        let report = self.reloads.reload();
         async move {
             let report = report.await;
             let duration_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -108,6 +115,7 @@ fn verdict(report: Report, duration_ms: u64) -> ReloadVerdict {
         ReportResult::Unchanged => ReloadOutcome::Unchanged,
         ReportResult::Failed => ReloadOutcome::Failed,
         ReportResult::Refused => ReloadOutcome::Refused,
+        ReportResult::HandedOver => ReloadOutcome::HandedOver,
     };
     ReloadVerdict {
         schema: SCHEMA,
@@ -149,6 +157,7 @@ fn worker_status(worker: &WorkerSnapshot) -> Option<WorkerStatus> {
         in_flight: newest.map_or(0, in_flight),
         draining: worker.generations.iter().filter_map(draining).collect(),
         last_failure: worker.last_failure.clone(),
+        loosened: worker.loosened.clone(),
     })
 }
 

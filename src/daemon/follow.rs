@@ -3,9 +3,11 @@
 use tokio::signal::unix::Signal;
 use tokio::task::JoinSet;
 
+use super::reloads::Reloads;
 use crate::config::settings::DeploymentSettings;
 use crate::proxy::CountersReader;
 use crate::rollout::actor::RolloutHandle;
+use crate::rollout::report::ReportResult;
 use crate::sd::notify::Notifier;
 use crate::watch::manifest::ManifestWatch;
 
@@ -18,8 +20,8 @@ pub(super) async fn manifest(deployments: DeploymentSettings, rollout: RolloutHa
     }
 }
 
-/// Has the rollout look whenever SIGHUP comes, if it is to be heeded.
-pub(super) async fn hangups(mut signals: Signal, heed: bool, rollout: RolloutHandle) {
+/// Reloads whenever SIGHUP comes, if it is to be heeded.
+pub(super) async fn hangups(mut signals: Signal, heed: bool, reloads: Reloads) {
     let mut verdicts = JoinSet::new();
     loop {
         tokio::select! {
@@ -27,14 +29,18 @@ pub(super) async fn hangups(mut signals: Signal, heed: bool, rollout: RolloutHan
                 if heed {
                     Notifier.reloading();
                     // A later one must not wait for this verdict.
-                    verdicts.spawn(rollout.reload());
+                    verdicts.spawn(reloads.reload());
                 } else {
                     tracing::warn!("SIGHUP is ignored: reload_triggers does not name it");
                 }
             }
             Some(report) = verdicts.join_next() => {
-                let status = report.map_or_else(|error| error.to_string(), |r| r.to_string());
-                Notifier.ready(&status);
+                match report {
+                    // Its first word is READY=1; from us none is taken any more.
+                    Ok(report) if report.result == ReportResult::HandedOver => {}
+                    Ok(report) => Notifier.ready(&report.to_string()),
+                    Err(error) => Notifier.ready(&error.to_string()),
+                }
             }
         }
     }

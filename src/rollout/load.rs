@@ -24,7 +24,7 @@ use crate::store::digest::DigestCache;
 use crate::store::document::ReadError;
 use crate::store::layout::DeployDir;
 use crate::store::manifest::Manifest;
-use crate::store::verify::{VerifyError, verify};
+use crate::store::verify::{Scope, VerifyError, verify};
 
 /// Reads what is wanted. Keeps the digests of files it has seen, so that looking again costs a
 /// stat for each.
@@ -32,6 +32,7 @@ use crate::store::verify::{VerifyError, verify};
 pub struct Loader {
     sources: Sources,
     output: Output,
+    scope: Scope,
     digests: DigestCache,
     digests_file: PathBuf,
 }
@@ -86,11 +87,11 @@ pub enum LoadError {
 }
 
 impl Loader {
-    /// A loader of the given configuration, for workers whose output goes to `output`. Digests
-    /// are remembered in `state_dir`.
-    pub fn new(sources: Sources, output: Output, state_dir: &Path) -> Self {
+    /// A loader of the given configuration, for workers whose output goes to `output`. Deployments
+    /// are verified as far as `scope` goes, and digests remembered in `state_dir`.
+    pub fn new(sources: Sources, output: Output, scope: Scope, state_dir: &Path) -> Self {
         let digests_file = state_dir.join("digests.json");
-        Self { sources, output, digests: DigestCache::load(&digests_file), digests_file }
+        Self { sources, output, scope, digests: DigestCache::load(&digests_file), digests_file }
     }
 
     /// What configuration and manifest (in development: the source tree) ask for now.
@@ -131,7 +132,7 @@ impl Loader {
             read => read?,
         };
         let deployment = &manifest.deployment.deployment;
-        verify(&deploy, deployment, &mut self.digests, Timestamp::now())?;
+        verify(&deploy, deployment, self.scope, &mut self.digests, Timestamp::now())?;
         self.resolve(&deploy, deployment, Some(manifest.deployment_id.clone()), launcher)
     }
 

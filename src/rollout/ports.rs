@@ -60,16 +60,24 @@ impl PortPool {
                 continue;
             }
             self.leased.insert(port);
-            self.next = if number == end { start } else { number + 1 };
+            self.next = self.behind(number);
             return Ok(port);
         }
         let leased = self.leased.iter().filter(|port| self.range.contains(&port.get())).count();
         Err(PortsExhausted { start, end, leased, foreign })
     }
 
-    /// Takes a port that a live unit was found on.
+    /// Takes a port that a live unit was found on, and goes on behind it: the process before us
+    /// may still send requests there when it is given back.
     pub fn adopt(&mut self, port: Port) {
         self.leased.insert(port);
+        if self.range.contains(&port.get()) && port.get() >= self.next {
+            self.next = self.behind(port.get());
+        }
+    }
+
+    fn behind(&self, number: u16) -> u16 {
+        if number == *self.range.end() { *self.range.start() } else { number + 1 }
     }
 
     /// Gives a port back.

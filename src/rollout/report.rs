@@ -33,6 +33,8 @@ pub enum ReportResult {
     Failed,
     /// Nothing was started.
     Refused,
+    /// Another process has taken over, and looks at what is wanted itself.
+    HandedOver,
 }
 
 impl Report {
@@ -44,6 +46,18 @@ impl Report {
             started: Vec::new(),
             kept: Vec::new(),
             reason: Some(reason.to_owned()),
+            details: Vec::new(),
+        }
+    }
+
+    /// Another process answers from here on.
+    pub fn handed_over() -> Self {
+        Self {
+            result: ReportResult::HandedOver,
+            commit: None,
+            started: Vec::new(),
+            kept: Vec::new(),
+            reason: None,
             details: Vec::new(),
         }
     }
@@ -83,6 +97,7 @@ impl fmt::Display for Report {
         match (&self.reason, self.result) {
             (Some(reason), ReportResult::Refused) => write!(f, "nothing was changed: {reason}"),
             (Some(reason), _) => write!(f, "{wanted} does not serve: {reason}"),
+            (None, ReportResult::HandedOver) => f.write_str("handed over to the new tqserver"),
             (None, ReportResult::Unchanged) => write!(f, "{wanted} serves already"),
             (None, _) if self.started.is_empty() => {
                 write!(f, "{wanted} serves, nothing was started")

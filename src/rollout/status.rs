@@ -52,6 +52,8 @@ pub struct WorkerSnapshot {
     pub restart_due: bool,
     /// Why a generation of it failed last, until one serves.
     pub last_failure: Option<String>,
+    /// What of its sandbox is loosened in the published deployment.
+    pub loosened: Vec<String>,
 }
 
 /// One generation.
@@ -73,6 +75,13 @@ pub struct GenerationSnapshot {
     pub target: Option<Arc<Target>>,
 }
 
+impl WorkerSnapshot {
+    /// Whether a generation of it is in the published table.
+    pub fn serves(&self) -> bool {
+        self.generations.iter().any(|generation| generation.phase == "Serving")
+    }
+}
+
 impl Snapshot {
     /// The state of this moment; warnings are left empty.
     pub fn of(
@@ -83,12 +92,16 @@ impl Snapshot {
         now: Instant,
     ) -> Self {
         let current = controller.current();
-        let blank = |name: &WorkerName| WorkerSnapshot {
-            name: name.clone(),
-            route: current.and_then(|c| c.workers.get(name)).map(|w| w.settings.route.clone()),
-            generations: Vec::new(),
-            restart_due: controller.restart_due_for(name),
-            last_failure: controller.last_failure(name).map(ToString::to_string),
+        let blank = |name: &WorkerName| {
+            let settings = current.and_then(|c| c.workers.get(name)).map(|w| &w.settings);
+            WorkerSnapshot {
+                name: name.clone(),
+                route: settings.map(|settings| settings.route.clone()),
+                generations: Vec::new(),
+                restart_due: controller.restart_due_for(name),
+                last_failure: controller.last_failure(name).map(ToString::to_string),
+                loosened: settings.map(|settings| settings.sandbox.loosened()).unwrap_or_default(),
+            }
         };
         let mut workers: BTreeMap<WorkerName, WorkerSnapshot> = current
             .iter()

@@ -1,6 +1,6 @@
 //! The promise: whatever is deployed or restarted under load, not one request is lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use jiff::Timestamp;
@@ -9,6 +9,7 @@ use tqserver::store::activate::activate;
 use tqserver::store::deployment::Deployment;
 use tqserver::store::lock::DeployLock;
 
+use crate::handover::Program;
 use crate::samples::Samples;
 use crate::session::{PATIENCE, Session};
 use crate::support::load::{Kind, Load};
@@ -19,6 +20,9 @@ const SWITCHES: usize = 50;
 
 /// How many exchanges the clients have between two switches.
 const EXCHANGES: u64 = 500;
+
+/// How often tqserver is replaced.
+const HANDOVERS: usize = 10;
 
 /// 64 clients of all kinds.
 const CLIENTS: &[(Kind, usize)] = &[
@@ -113,6 +117,34 @@ fn fifty_switches_lose_nothing() {
     point_at(&samples, &third);
     assert_eq!(reload(&session)["started"], serde_json::json!([]));
     assert_eq!(session.workers(), after);
+}
+
+#[test]
+fn handovers_to_a_new_program_under_load_lose_nothing() {
+    let samples = Samples::new();
+    let session = session(&samples);
+    let program = Program::install(&session, samples.path());
+    point_at(&samples, &samples.build("first"));
+    assert_eq!(session.get("/").status, 200, "{}", session.log());
+    let before = session.workers();
+    let load = Load::start(session.addr(), CLIENTS, true);
+    let mut processes = BTreeSet::from([session.main_pid("tqserver.service")]);
+    for _ in 0..HANDOVERS {
+        program.replace();
+        session.systemctl(&["reload", "tqserver.service"]);
+        processes.insert(session.main_pid("tqserver.service"));
+        let until = load.done() + EXCHANGES;
+        await_until("exchanges between two handovers", PATIENCE, || load.done() >= until);
+    }
+    // Streams keep a process until its drain limit.
+    await_until("all but the last have ended", PATIENCE, || session.processes().len() == 1);
+    let seen = load.finish();
+    eprintln!("{seen}");
+    for kind in [Kind::Events, Kind::WebSocket] {
+        assert!(seen.ended(kind) > 0, "no stream met its drain limit: {seen}");
+    }
+    assert_eq!(processes.len(), 1 + HANDOVERS, "every one was another process");
+    assert_eq!(session.workers(), before, "same units, same processes");
 }
 
 #[test]

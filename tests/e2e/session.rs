@@ -1,11 +1,11 @@
 //! A socket-activated tqserver in a systemd of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -93,7 +93,7 @@ impl Session {
                      [Service]\nType=notify\nExecStart={server} --root {}\n\
                      ExecReload=/bin/kill -HUP $MAINPID\n\
                      ExecReload={ctl} --socket {control} reload --wait\n\
-                     Restart=on-failure\nRestartSec=0\nWatchdogSec=30\nTimeoutStopSec=60\n\
+                     Restart=on-failure\nRestartSec=0\nKillMode=mixed\nWatchdogSec=30\nTimeoutStopSec=60\n\
                      Environment=TQ_LOG=debug\n{directories}\
                      StandardOutput=append:{root}/tqserver.log\n\
                      StandardError=append:{root}/tqserver.log\n",
@@ -171,8 +171,14 @@ impl Session {
 
     /// Runs tqctl on the control socket.
     pub fn tqctl(&self, args: &[&str]) -> Output {
+        self.control_command().args(args).output().unwrap()
+    }
+
+    /// tqctl, about to talk to the control socket.
+    pub fn control_command(&self) -> Command {
         let mut command = self.bed.command(env!("CARGO_BIN_EXE_tqctl"));
-        command.arg("--socket").arg(self.control_socket()).args(args).output().unwrap()
+        command.arg("--socket").arg(self.control_socket());
+        command
     }
 
     /// `tqctl status --json`.
@@ -217,6 +223,18 @@ impl Session {
     pub fn main_pid(&self, unit: &str) -> u32 {
         let pid = self.systemctl(&["show", "--value", "-p", "MainPID", unit]);
         pid.trim().parse().unwrap()
+    }
+
+    /// All processes of the service itself.
+    pub fn processes(&self) -> BTreeSet<u32> {
+        let group = self.systemctl(&["show", "--value", "-p", "ControlGroup", "tqserver.service"]);
+        // A mounted hierarchy that has it, whatever the host's version of cgroups.
+        let list = ["", "/unified", "/systemd"].map(|hierarchy| {
+            let path = format!("/sys/fs/cgroup{hierarchy}{}/cgroup.procs", group.trim());
+            let output = self.bed.command("cat").arg(path).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        });
+        list.iter().flat_map(|pids| pids.lines()).map(|pid| pid.parse().unwrap()).collect()
     }
 
     /// Waits until a path is answered with this body.

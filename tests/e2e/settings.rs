@@ -114,3 +114,21 @@ fn a_worker_that_the_static_files_hide_is_warned_about() {
     let said = String::from_utf8_lossy(&status.stdout);
     assert!(said.contains("static gets no requests: /static lies below"), "{said}");
 }
+
+#[test]
+fn a_worker_gets_what_it_asks_for_when_root_grants_it() {
+    let (project, session) = serving();
+    let asks = "sandbox: {ip_address_allow: [10.1.0.0/16]}\n";
+    project.deploy('2', &[worker("index", "well").yaml(asks)]);
+    let status = session.failing_reload();
+    assert!(status.contains("index: its config/worker.yaml asks for"), "{status}");
+    assert_eq!(session.get("/").body, "index well g1 /\n", "the old deployment serves on");
+
+    let grant = "  grants:\n    index: {sandbox: {ip_address_allow: [10.0.0.0/8]}}\n";
+    project.configure("", &(session.range_yaml() + grant));
+    session.systemctl(&["reload", "tqserver.service"]);
+    assert_eq!(session.get("/").body, "index well g2 /\n");
+    let status = session.tqctl(&["status"]);
+    let said = String::from_utf8_lossy(&status.stdout);
+    assert!(said.contains("index: sandbox loosened: ip_address_allow=10.1.0.0/16"), "{said}");
+}

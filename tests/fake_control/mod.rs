@@ -121,6 +121,7 @@ fn worker(name: &str, generation: u64, port: u16, commit_id: &str) -> WorkerStat
         in_flight: 0,
         draining: Vec::new(),
         last_failure: None,
+        loosened: Vec::new(),
         name,
     }
 }

@@ -14,8 +14,28 @@ pub enum Command {
     Reload(oneshot::Sender<Report>),
     /// The manifest may have changed.
     ManifestChanged,
+    /// Stand still as soon as nothing is under way, for another process to take over.
+    Suspend(oneshot::Sender<Suspended>),
+    /// The process before this one has no requests any more.
+    PredecessorGone,
     /// Stop what does not serve yet, and end.
     Shutdown(oneshot::Sender<()>),
+}
+
+/// The actor stands still for as long as this lives; dropped, it goes on with a fresh look at
+/// what there is.
+#[derive(Debug)]
+pub struct Suspended {
+    pub(super) handed_over: oneshot::Sender<()>,
+}
+
+impl Suspended {
+    /// Another process decides from now on: the actor never moves again, and says so to whoever
+    /// asks it.
+    pub fn handed_over(self) {
+        // Where there is no actor any more there is nobody to tell.
+        let _ = self.handed_over.send(());
+    }
 }
 
 /// A way to ask the actor for things. Asking never waits.
@@ -47,6 +67,21 @@ impl RolloutHandle {
     /// Says that the manifest may have changed.
     pub async fn manifest_changed(&self) {
         let _ = self.commands.send(Command::ManifestChanged).await;
+    }
+
+    /// Has the actor stand still: no load, no rollout and no write is under way then, and what
+    /// happens is remembered for later. Completes when the rollout that is under way has ended;
+    /// dropping the future takes the wish back. `None` when there is no actor any more.
+    pub async fn suspend(&self) -> Option<Suspended> {
+        let (granted, suspended) = oneshot::channel();
+        self.commands.send(Command::Suspend(granted)).await.ok()?;
+        suspended.await.ok()
+    }
+
+    /// Says that the process before this one has no requests at any generation any more, see
+    /// [`Parts::predecessor`](super::Parts::predecessor).
+    pub async fn predecessor_gone(&self) {
+        let _ = self.commands.send(Command::PredecessorGone).await;
     }
 
     /// Stops what does not serve yet. Completes when systemd has taken the stops.

@@ -8,6 +8,7 @@ mod handle;
 mod memory;
 mod perform;
 mod reload;
+mod succession;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +36,7 @@ use crate::launcher::{Launcher, UnitEvent};
 use crate::proxy::table::PublishedTable;
 use crate::proxy::target::Target;
 use handle::Waiters;
-pub use handle::{Command, RolloutHandle};
+pub use handle::{Command, RolloutHandle, Suspended};
 use reload::Asked;
 
 /// How many warnings are kept for `tqctl status`.
@@ -65,6 +66,9 @@ pub struct Parts<L> {
     pub last_lines: LastLines,
     /// Called with new settings once a reload has accepted them.
     pub apply: Box<dyn Fn(&Settings) + Send>,
+    /// Whether the process before us still finishes requests: then nothing that lives is stopped
+    /// before [`RolloutHandle::predecessor_gone`].
+    pub predecessor: bool,
 }
 
 /// The task that owns the rollout.
@@ -89,6 +93,8 @@ pub struct Actor<L: Launcher> {
     asked: Asked,
     /// Wait for the load that is under way.
     loading: Asked,
+    /// Wants us to stand still.
+    suspending: Option<oneshot::Sender<Suspended>>,
     /// Wait for a rollout.
     waiting: HashMap<RolloutId, Waiters>,
     warnings: VecDeque<String>,
@@ -111,7 +117,7 @@ impl<L: Launcher> Actor<L> {
         let mut actor = Self {
             controller,
             rollout_settings: rollout,
-            launches: LaunchQueue::new(parts.launcher),
+            launches: LaunchQueue::new(parts.launcher, parts.predecessor),
             table: parts.table,
             targets: HashMap::new(),
             errands: HashMap::new(),
@@ -125,6 +131,7 @@ impl<L: Launcher> Actor<L> {
             desired: None,
             asked: Asked::default(),
             loading: Asked::default(),
+            suspending: None,
             waiting: HashMap::new(),
             warnings: VecDeque::new(),
             beside: JoinSet::new(),
@@ -146,15 +153,16 @@ impl<L: Launcher> Actor<L> {
                 return;
             }
         }
-        early.into_iter().for_each(|waiter| self.ask(true, Some(waiter)));
+        early.into_iter().for_each(|command| self.heed(command));
         loop {
             self.save();
             self.publish_snapshot();
+            if self.stand_still_when_asked().await {
+                return self.dismissed(inbox).await;
+            }
             let deadline = self.controller.next_deadline();
             tokio::select! {
                 command = inbox.recv() => match command {
-                    Some(Command::Reload(waiter)) => self.ask(true, Some(waiter)),
-                    Some(Command::ManifestChanged) => self.ask(false, None),
                     Some(Command::Shutdown(done)) => {
                         self.step(Event::Shutdown);
                         self.launches.settled().await;
@@ -162,8 +170,13 @@ impl<L: Launcher> Actor<L> {
                         let _ = done.send(());
                         return;
                     }
+                    Some(command) => self.heed(command),
                     None => return,
                 },
+                () = given_up(&mut self.suspending) => {
+                    self.suspending = None;
+                    self.load_when_asked();
+                }
                 event = units.recv() => match event {
                     Some(UnitEvent::Changed { unit, state }) => {
                         self.step(Event::Unit { unit, state });
@@ -203,6 +216,17 @@ impl<L: Launcher> Actor<L> {
         self.step(Event::Begin { current, serving, found });
         self.loading.at_all = true;
         self.done(Done::Loaded(loader, Box::new(wanted)));
+    }
+
+    /// Takes a command that is not the end.
+    fn heed(&mut self, command: Command) {
+        match command {
+            Command::Reload(waiter) => self.ask(true, Some(waiter)),
+            Command::ManifestChanged => self.ask(false, None),
+            Command::Suspend(granted) => self.suspending = Some(granted),
+            Command::PredecessorGone => self.launches.predecessor_gone(),
+            Command::Shutdown(_) => {}
+        }
     }
 
     fn step(&mut self, event: Event) {
@@ -286,19 +310,27 @@ impl<L: Launcher> Actor<L> {
     }
 }
 
-/// Waits for the word to end, or for nobody to be left who could give it. Who asks for a reload
+/// Waits for the word to end, or for nobody to be left who could give it. What else is asked
 /// meanwhile is remembered in `early`.
 async fn until_shutdown(
     inbox: &mut mpsc::Receiver<Command>,
-    early: &mut Vec<oneshot::Sender<Report>>,
+    early: &mut Vec<Command>,
 ) -> Option<oneshot::Sender<()>> {
     loop {
         match inbox.recv().await? {
             Command::Shutdown(done) => return Some(done),
-            Command::Reload(waiter) => early.push(waiter),
             // The first load comes after this.
             Command::ManifestChanged => {}
+            command => early.push(command),
         }
+    }
+}
+
+/// Completes when whoever wanted us to stand still does not any more.
+async fn given_up(suspending: &mut Option<oneshot::Sender<Suspended>>) {
+    match suspending {
+        Some(granted) => granted.closed().await,
+        None => std::future::pending().await,
     }
 }
 

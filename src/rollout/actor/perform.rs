@@ -8,7 +8,7 @@ use super::super::probe::Probe;
 use super::{Actor, Done};
 use crate::ids::UnitName;
 use crate::launcher::Launcher;
-use crate::proxy::table::{Route, RouteTable, UpstreamTimeouts, WeightedTargets};
+use crate::proxy::table::{Route, RouteTable, Unrouted, UpstreamTimeouts, WeightedTargets};
 use crate::proxy::target::Target;
 
 impl<L: Launcher> Actor<L> {
@@ -63,6 +63,7 @@ impl<L: Launcher> Actor<L> {
                     errand.abort();
                 }
                 self.last_lines.forget(&unit);
+                self.launches.forget(&unit);
             }
             Effect::Reconcile => self.launches.list(),
             Effect::Join(id) => {
@@ -102,6 +103,16 @@ impl<L: Launcher> Actor<L> {
         }
         self.table.publish(RouteTable::new(routes));
         self.state.serving = table.serving.clone();
+    }
+
+    /// Has requests told that nothing is deployed, or held again once something is.
+    pub(super) fn publish_nothing_deployed(&self, nothing_deployed: bool) {
+        let told = self.table.load().unrouted() == Unrouted::NothingDeployed;
+        match nothing_deployed {
+            true if !told => self.table.publish(RouteTable::nothing_deployed()),
+            false if told => self.table.publish(RouteTable::default()),
+            _ => {}
+        }
     }
 
     fn target(&mut self, unit: &UnitName) -> Arc<Target> {

@@ -37,7 +37,7 @@ impl<L: Launcher> Actor<L> {
     /// Invariant (a reload sees what its asker wrote): a load answers only those who asked before
     /// it began.
     pub(super) fn load_when_asked(&mut self) {
-        if !self.asked.at_all {
+        if !self.asked.at_all || self.suspending.is_some() {
             return;
         }
         if let Some(mut loader) = self.loader.take() {
@@ -52,6 +52,8 @@ impl<L: Launcher> Actor<L> {
     /// A load has found what is wanted.
     pub(super) fn wanted(&mut self, wanted: Wanted) {
         wanted.warnings.into_iter().for_each(|text| self.warn(text));
+        // Requests wait for the first deployment from now on.
+        self.publish_nothing_deployed(false);
         (self.apply)(&wanted.settings);
         self.rollout_settings = wanted.settings.rollout.clone();
         self.controller.set_settings(wanted.settings.rollout);
@@ -76,6 +78,10 @@ impl<L: Launcher> Actor<L> {
     /// A load has failed, and changes nothing.
     pub(super) fn not_loaded(&mut self, error: &LoadError) {
         self.warn(error.to_string());
+        let never = self.controller.current().is_none() && self.state.last_good.is_none();
+        let rolling_out = self.controller.rolling_out().is_some();
+        let absent = matches!(error, LoadError::NoManifest(_));
+        self.publish_nothing_deployed(absent && never && !rolling_out);
         self.desired = None;
         self.loading.waiters.take().answer(&Report::refused(&error.to_string()));
         self.stay_with_the_good();

@@ -14,6 +14,7 @@ use crate::rollout::last_lines::LastLines;
 use crate::rollout::load::Loader;
 use crate::rollout::state::StateFile;
 use crate::sd::journal::Manager;
+use crate::store::verify::Scope;
 
 struct Mute;
 
@@ -46,10 +47,11 @@ async fn a_mute_systemd_does_not_hold_up_the_end() {
     let parts = Parts {
         launcher: Arc::new(Mute),
         table: PublishedTable::new(),
-        loader: Loader::new(sources, output.clone(), dir.path()),
+        loader: Loader::new(sources, output.clone(), Scope::Whole, dir.path()),
         state: StateFile::in_dir(dir.path()),
         last_lines: LastLines::new(output, Manager::User),
         apply: Box::new(|_| ()),
+        predecessor: false,
     };
     let (actor, handle, inbox) = Actor::new(parts, &settings);
     let running = tokio::spawn(actor.run(inbox));

@@ -38,8 +38,7 @@ impl Controller {
         }
         let chosen: BTreeSet<UnitName> = chosen.into_values().map(|l| l.unit.clone()).collect();
         for live in &found {
-            let number = self.numbers.entry(live.unit.worker.clone()).or_default();
-            *number = (*number).max(live.generation);
+            self.count(live);
             if chosen.contains(&live.unit) {
                 self.track(live, Phase::Serving { since: now });
             } else {
@@ -71,7 +70,10 @@ impl Controller {
         }
         for live in found {
             match self.generations.get(&live.unit).map(Tracked::phase) {
-                None => self.turn_away(now, &live, out),
+                None => {
+                    self.count(&live);
+                    self.turn_away(now, &live, out);
+                }
                 // A stop that systemd never heard of, or that it never told us the end of.
                 Some(Phase::Stopping { .. }) if live.state == UnitState::Active => {
                     out.push(Effect::Stop(live.unit));
@@ -79,6 +81,12 @@ impl Controller {
                 Some(_) => self.unit_changed(now, &live.unit, live.state, out),
             }
         }
+    }
+
+    /// A number that somebody else gave is not given again.
+    fn count(&mut self, live: &LiveUnit) {
+        let number = self.numbers.entry(live.unit.worker.clone()).or_default();
+        *number = (*number).max(live.generation);
     }
 
     fn track(&mut self, live: &LiveUnit, phase: Phase) {

@@ -1,0 +1,317 @@
+//! The parts of the daemon while they run, and the two ways in which they end.
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::control::DaemonControl;
+use super::handover::{Handover, Predecessor, Program, Successor};
+use super::reloads::Reloads;
+use super::{Args, follow, paths};
+use crate::admin;
+use crate::config;
+use crate::config::settings::{Mode, Settings};
+use crate::launcher::bus::BusLauncher;
+use crate::launcher::{LauncherConfig, Output};
+use crate::proxy::table::PublishedTable;
+use crate::proxy::{DataPlane, ProxySettings, STREAM_GRACE};
+use crate::rollout::actor::{Actor, Parts, RolloutHandle};
+use crate::rollout::last_lines::LastLines;
+use crate::rollout::load::Loader;
+use crate::rollout::state::StateFile;
+use crate::sd::journal;
+use crate::sd::notify::Notifier;
+use crate::sd::sockets::InheritedSockets;
+
+/// How many may wait for a handover.
+const ASKERS: usize = 256;
+
+/// What is there before anything runs.
+pub(super) struct Prepared<'a> {
+    args: &'a Args,
+    paths: &'a paths::Paths,
+    settings: &'a Settings,
+    sockets: InheritedSockets,
+    output: Output,
+    launcher: Arc<BusLauncher>,
+    program: Arc<Program>,
+}
+
+/// The parts that run.
+pub(super) struct Daemon {
+    launcher: Arc<BusLauncher>,
+    plane: DataPlane,
+    rollout: RolloutHandle,
+    control: Arc<DaemonControl>,
+    /// Invariant: an unexpected end of any of these ends the daemon; systemd starts a whole one.
+    tasks: JoinSet<()>,
+    /// The same, of those that end with our being the service.
+    followers: JoinSet<()>,
+    /// Ends the control socket's server, last of all.
+    stopping: CancellationToken,
+    control_server: AbortHandle,
+    handover: Option<AbortHandle>,
+    succeeded: oneshot::Receiver<Successor>,
+    predecessor: Option<Retiring>,
+}
+
+/// The process before this one, while it finishes its requests.
+struct Retiring {
+    predecessor: Arc<Predecessor>,
+    gone: CancellationToken,
+}
+
+impl<'a> Prepared<'a> {
+    /// Opens what there is to open, and changes nothing yet.
+    pub(super) async fn new(
+        args: &'a Args,
+        paths: &'a paths::Paths,
+        settings: &'a Settings,
+        mut sockets: InheritedSockets,
+    ) -> anyhow::Result<Self> {
+        let output = match journal::is_present() {
+            true => Output::Journal,
+            false => Output::Files(paths.output()),
+        };
+        let launcher_config = LauncherConfig::new(settings, output.clone());
+        let launcher = BusLauncher::connect_through(args.manager(), launcher_config).await?;
+        let launcher = Arc::new(launcher);
+        if sockets.control.is_none() {
+            sockets.control = Some(paths.bind_control()?);
+        }
+        let program = Program::of_process().context("cannot tell which program this is")?;
+        let program = Arc::new(program);
+        Ok(Self { args, paths, settings, sockets, output, launcher, program })
+    }
+
+    /// Starts the parts. With a `predecessor` connections are accepted only once we serve what it
+    /// serves, and it is told; it is gone by itself later.
+    pub(super) async fn start(
+        self,
+        sources: config::Sources,
+        predecessor: Option<Arc<Predecessor>>,
+        in_foreground: bool,
+    ) -> anyhow::Result<Daemon> {
+        let Self { args, paths, settings, sockets, output, launcher, program } = self;
+        let serving = match &predecessor {
+            Some(predecessor) => predecessor.our_turn().await?,
+            None => Vec::new(),
+        };
+        let table = PublishedTable::new();
+        let shared = Arc::new(ArcSwap::from_pointee(proxy_settings(settings)));
+        let apply = apply(
+            Arc::clone(&launcher),
+            output.clone(),
+            Arc::clone(&shared),
+            settings.listener.port,
+        );
+        let parts = Parts {
+            launcher: Arc::clone(&launcher),
+            table: Arc::clone(&table),
+            loader: Loader::new(sources, output.clone(), args.verify_scope(), paths.state()),
+            state: StateFile::in_dir(paths.state()),
+            last_lines: LastLines::new(output, args.journal_manager()),
+            apply: Box::new(apply),
+            predecessor: predecessor.is_some(),
+        };
+        let (actor, rollout, inbox) = Actor::new(parts, settings);
+        let (mut tasks, mut followers) = (JoinSet::new(), JoinSet::new());
+        tasks.spawn(actor.run(inbox));
+        if settings.mode == Mode::Prod && settings.deployments.reload_on_change {
+            tasks.spawn(follow::manifest(settings.deployments.clone(), rollout.clone()));
+        }
+        if let Some(predecessor) = &predecessor {
+            predecessor.served(&serving, rollout.snapshots()).await?;
+        }
+
+        // Taken in any case: nobody who sends it means to end the service.
+        let hangups = signal(SignalKind::hangup())?;
+        let drain_timeout = settings.rollout.drain_timeout;
+        let (established, succeeded) = oneshot::channel();
+        let (asks, asked) = mpsc::channel(ASKERS);
+        let mut handover = None;
+        if !in_foreground && Notifier.has_manager() {
+            let (program, own) = (Arc::clone(&program), sockets.try_clone()?);
+            let ours = Handover::new(program, own, rollout.clone(), drain_timeout);
+            handover = Some(tasks.spawn(ours.run(asked, established)));
+        }
+        let asks = handover.is_some().then_some(asks);
+        let reloads = Reloads::new(rollout.clone(), program, asks);
+
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let control_socket = sockets.control.context("there is no control socket")?;
+        let plane = DataPlane::start(sockets.http, cores, table, shared)
+            .context("cannot start the data plane")?;
+        let counters = plane.counters();
+        let control =
+            DaemonControl::new(rollout.clone(), reloads.clone(), counters.clone(), settings.mode);
+        let (control, stopping) = (Arc::new(control), CancellationToken::new());
+        let listener = tokio::net::UnixListener::from_std(control_socket)?;
+        let server = admin::server::serve(listener, Arc::clone(&control), stopping.clone());
+        let control_server = tasks.spawn(server);
+        let predecessor = match predecessor {
+            Some(predecessor) => {
+                let within = predecessor.retires().await?;
+                let gone = CancellationToken::new();
+                tasks.spawn(await_end(
+                    Arc::clone(&predecessor),
+                    within,
+                    rollout.clone(),
+                    gone.clone(),
+                ));
+                Some(Retiring { predecessor, gone })
+            }
+            None => None,
+        };
+
+        let heed = settings.deployments.reload_on_sighup;
+        followers.spawn(follow::hangups(hangups, heed, reloads));
+        followers.spawn(follow::status(rollout.clone()));
+        if let Some(limit) = Notifier.watchdog() {
+            followers.spawn(Notifier.feed_watchdog(limit, follow::heartbeats(counters)));
+        }
+        Ok(Daemon {
+            launcher,
+            plane,
+            rollout,
+            control,
+            tasks,
+            followers,
+            stopping,
+            control_server,
+            handover,
+            succeeded,
+            predecessor,
+        })
+    }
+}
+
+impl Daemon {
+    /// Completes when another process has taken over, or, with an error, when a part has ended
+    /// that should not.
+    pub(super) async fn succeeded(&mut self) -> anyhow::Result<Successor> {
+        let ended = tokio::select! {
+            biased;
+            Ok(successor) = &mut self.succeeded => return Ok(successor),
+            () = self.plane.failed() => anyhow::bail!("a thread of the data plane ended"),
+            Some(ended) = self.tasks.join_next() => ended,
+            Some(ended) = self.followers.join_next() => ended,
+        };
+        match ended {
+            Ok(()) => anyhow::bail!("a task of the daemon ended"),
+            Err(error) => anyhow::bail!("a task of the daemon failed: {error}"),
+        }
+    }
+
+    /// Ends in order: no new generations, then the requests, then the control socket. The units
+    /// that serve live on.
+    pub(super) async fn stop(self, drain_timeout: Duration) -> Arc<BusLauncher> {
+        Notifier.stopping("finishing requests");
+        tracing::info!("stopping: finishing requests");
+        self.control.stopping();
+        if let Some(handover) = &self.handover {
+            // A process that is about to take over is killed with it.
+            handover.abort();
+        }
+        self.rollout.shut_down().await;
+        let predecessor = async {
+            let Some(retiring) = &self.predecessor else { return };
+            retiring.predecessor.hurry().await;
+            // systemd ends what is left of the service once its main process has ended.
+            let _ = timeout(drain_timeout, retiring.gone.cancelled()).await;
+        };
+        tokio::join!(self.plane.shutdown(drain_timeout), predecessor);
+        self.stopping.cancel();
+        self.launcher
+    }
+
+    /// Ends for `successor`, which serves already: accepts nothing more, and finishes what there
+    /// is. Streams go on until the drain limit, or until `hurry` completes.
+    pub(super) async fn retire(
+        mut self,
+        successor: Successor,
+        drain_timeout: Duration,
+        hurry: impl Future<Output = ()>,
+    ) {
+        // Messages of a process that is not the service would be refused.
+        self.followers.shutdown().await;
+        self.stopping.cancel();
+        let hurried = CancellationToken::new();
+        let pass_on = async {
+            tokio::select! {
+                () = successor.hurries() => {}
+                () = hurry => {}
+            }
+            hurried.cancel();
+            if let Some(Retiring { predecessor, .. }) = &self.predecessor {
+                predecessor.hurry().await;
+            }
+            std::future::pending().await
+        };
+        let answers = async {
+            while let Some(Ok((task, ()))) = self.tasks.join_next_with_id().await {
+                if task == self.control_server.id() {
+                    return;
+                }
+            }
+        };
+        // Our end tells the successor that nobody has requests at an older generation.
+        let predecessor = async {
+            let Some(Retiring { gone, .. }) = &self.predecessor else { return };
+            let _ = timeout(drain_timeout + STREAM_GRACE, gone.cancelled()).await;
+        };
+        let requests = self.plane.retire(drain_timeout, hurried.cancelled());
+        tokio::select! {
+            _ = async { tokio::join!(requests, answers, predecessor) } => {}
+            () = pass_on => {}
+        }
+    }
+}
+
+/// Waits for the end of the process before us, and has the rollout know.
+async fn await_end(
+    predecessor: Arc<Predecessor>,
+    within: Duration,
+    rollout: RolloutHandle,
+    gone: CancellationToken,
+) {
+    predecessor.gone(within).await;
+    rollout.predecessor_gone().await;
+    gone.cancel();
+    tracing::debug!("the tqserver before this one has ended");
+    // The end of a task would be the end of the daemon.
+    std::future::pending().await
+}
+
+/// What takes new settings into use, where they can be.
+fn apply(
+    launcher: Arc<BusLauncher>,
+    output: Output,
+    shared: Arc<ArcSwap<ProxySettings>>,
+    port: u16,
+) -> impl Fn(&Settings) + Send {
+    move |settings| {
+        if settings.listener.port != port {
+            tracing::warn!("server.port changed: that takes effect with a restart");
+        }
+        launcher.update(LauncherConfig::new(settings, output.clone()));
+        shared.store(Arc::new(proxy_settings(settings)));
+    }
+}
+
+fn proxy_settings(settings: &Settings) -> ProxySettings {
+    ProxySettings {
+        listener: settings.listener.clone(),
+        static_files: settings.static_files.clone(),
+        hold: settings.rollout.hold,
+        hold_max_requests: settings.rollout.hold_max_requests,
+    }
+}

@@ -7,10 +7,10 @@ CARGO ?= cargo
 # Runs only tests whose name matches: make test T=pattern
 T ?=
 
-.PHONY: help run test check deb bench fuzz prepare
+.PHONY: help run test check deb reproducible lintian bench fuzz prepare
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: prepare ## build the sample workers and serve them on http://localhost:8080
 	$(CARGO) build --quiet --bins
@@ -29,11 +29,22 @@ prepare: ## install what is missing
 	@tests/bed/install
 	@command -v cargo-nextest >/dev/null || $(CARGO) install --quiet --locked cargo-nextest
 
-deb: ## build the Debian packages (not in this version)
-	@echo "make deb: packaging is not part of this version yet" >&2; exit 1
+deb: prepare ## build the Debian package, into dist/
+	rm -rf dist && mkdir dist
+	DEB_BUILD_OPTIONS="nocheck parallel=$$(nproc) $(DEB_BUILD_OPTIONS)" TQ_DEB_DIR=dist \
+		dpkg-buildpackage --no-check-builddeps --rules-target=clean,binary
+
+lintian: ## what Debian's checker says of dist/
+	@tests/bed/install lintian
+	lintian --info --display-info --pedantic --fail-on=error,warning,info,pedantic dist/*.deb
+
+reproducible: ## build the package twice, in two folders, and compare
+	@tests/bed/install diffoscope-minimal
+	packaging/reproducible
 
 bench: ## compare with other proxies (not in this version)
 	@echo "make bench: benchmarks are not part of this version yet" >&2; exit 1
 
-fuzz: ## a bounded fuzz run (not in this version)
-	@echo "make fuzz: fuzz targets are not part of this version yet" >&2; exit 1
+fuzz: ## fuzz each target for FUZZ_SECONDS (30)
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --quiet --locked cargo-fuzz
+	fuzz/run

@@ -4,8 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const UNITS: [&str; 5] = [
+const UNITS: [&str; 6] = [
     "tqserver.service",
+    "tq-launcher.service",
     "tqserver.socket",
     "tqserver-control.socket",
     "tq-workers.target",
@@ -29,8 +30,10 @@ fn systemd_understands_every_line() {
     analyze.args(["verify", "--man=no", "--recursive-errors=no"]);
     for name in UNITS {
         // systemd looks whether the programs exist, and ours are not installed yet.
-        let text =
-            unit(name).replace("/usr/bin/tq", "/bin/true #").replace("/bin/kill", "/bin/true");
+        let text = unit(name)
+            .replace("/usr/bin/tq", "/bin/true #")
+            .replace("/usr/libexec/tqserver/tq", "/bin/true #")
+            .replace("/bin/kill", "/bin/true");
         let path = dir.path().join(name);
         fs::write(&path, text).unwrap();
         analyze.arg(path);
@@ -44,6 +47,20 @@ fn systemd_understands_every_line() {
     };
     let complaints = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && complaints.is_empty(), "{complaints}");
+}
+
+/// Exposure in tenths, as `systemd-analyze security` reckons it for what the kernel could do here.
+#[test]
+fn services_give_up_what_they_do_not_need() {
+    for (name, most) in [("tqserver.service", 15), ("tq-launcher.service", 6)] {
+        let output = Command::new("systemd-analyze")
+            .args(["security", "--no-pager", "--offline=yes", &format!("--threshold={most}")])
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("units").join(name))
+            .output()
+            .expect("systemd-analyze can be run");
+        let report = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{name}: more than {most} tenths\n{report}");
+    }
 }
 
 #[test]
@@ -83,4 +100,36 @@ fn workers_outlive_the_proxy_and_the_port_stays_open() {
     for setting in ["StopWhenUnneeded", "RefuseManualStart", "IgnoreOnIsolate"] {
         assert_eq!(settings(&target, setting), ["yes"], "{setting}");
     }
+}
+
+/// What would be left to somebody who has taken it over, in systemd's measure: 10 is everything.
+#[test]
+fn the_launcher_is_root_in_name_only() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("units/tq-launcher.service");
+    let output = Command::new("systemd-analyze")
+        .args(["security", "--offline=yes", "--threshold=6", "--no-pager"])
+        .arg(path)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+/// The bus starts the unit that takes the name, and it is the one the program takes.
+#[test]
+fn the_launchers_files_agree() {
+    let file = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/dbus-1").join(name);
+        fs::read_to_string(path).unwrap()
+    };
+    let launcher = unit("tq-launcher.service");
+    let activation = file("org.tqserver.Launcher1.service");
+    assert_eq!(settings(&launcher, "BusName"), settings(&activation, "Name"));
+    assert_eq!(settings(&activation, "SystemdService"), ["tq-launcher.service"]);
+    let exec = settings(&launcher, "ExecStart").remove(0);
+    let server = settings(&unit("tqserver.service"), "ExecStart").remove(0);
+    for option in [" --root /var/lib/tqserver", " --config /etc/tqserver"] {
+        assert!(exec.contains(option) && server.contains(option), "{option}");
+    }
+    let variables = settings(&launcher, "EnvironmentFile");
+    assert_eq!(variables, settings(&unit("tqserver.service"), "EnvironmentFile"));
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use support::bed::{Bed, Kind};
+use support::bed::{self, Bed, Kind};
 use support::ports;
 use support::wait::await_until;
 
@@ -124,6 +124,41 @@ mod system_bed {
         assert_eq!(bed.run(&["cat", &format!("{path}/from-host")]), "there");
         bed.run(&["touch", &format!("{path}/from-bed")]);
         assert!(folder.path().join("from-bed").exists());
+    }
+
+    #[test]
+    fn boots_debian_13() {
+        let root = bed::debian13();
+        let bed = Bed::start(Kind::System, &["--net", "--root", root.to_str().unwrap()]);
+        assert!(bed.run(&["cat", "/etc/debian_version"]).starts_with("13."));
+        assert!(bed.run(&["systemctl", "--version"]).starts_with("systemd 257"));
+        assert_eq!(bed.run(&["systemctl", "is-system-running"]), "running");
+        let user = ["-pDynamicUser=yes", "-pUser=tqw-probe", "id", "--user", "--name"];
+        let run = ["systemd-run", "--wait", "--pipe", "--quiet"];
+        assert_eq!(bed.run(&[&run[..], &user].concat()), "tqw-probe");
+
+        fs::write(bed.root_path("/etc/tqserver-bed-was-here"), "").unwrap();
+        assert!(!root.join("etc/tqserver-bed-was-here").exists(), "the root is for the next bed");
+        killed_bed_leaves_nothing(bed);
+    }
+
+    #[test]
+    fn a_network_of_its_own_can_be_entered() {
+        let bed = Bed::start(Kind::System, &["--net"]);
+        let network = bed.network();
+        let listener = std::thread::spawn(move || {
+            network.enter();
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()
+        });
+        let listener = listener.join().unwrap();
+        let addr = listener.local_addr().unwrap();
+        let answer = std::thread::spawn(move || {
+            listener.accept().unwrap().0.write_all(b"here").unwrap();
+        });
+        let script = format!("exec 3<>/dev/tcp/127.0.0.1/{}; cat <&3", addr.port());
+        assert_eq!(bed.run(&["bash", "-c", &script]), "here");
+        answer.join().unwrap();
+        TcpStream::connect(addr).unwrap_err();
     }
 
     #[test]

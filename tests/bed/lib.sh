@@ -96,39 +96,40 @@ enter_cgroups() {
     exec unshare --cgroup -- "$@"
 }
 
-# mount_cgroups DIR: mounts the namespace's cgroups on DIR, laid out as systemd expects it.
+# mount_cgroups ROOT: mounts the namespace's cgroups in ROOT, laid out as its systemd expects it.
 mount_cgroups() {
-    local controllers part version
-    mount -t tmpfs -o mode=755 tmpfs "$1"
-    version=$(systemctl --version)
+    local controllers dir part version
+    dir=${1%/}/sys/fs/cgroup
+    mount -t tmpfs -o mode=755 tmpfs "$dir"
+    version=$(chroot "$1" systemctl --version)
     version=${version#systemd } version=${version%%[!0-9]*}
     # systemd refuses cgroup v1 from 256 on. A v2 tree beside v1 ones has no controllers, but runs.
     if ((version >= 256)) || [[ $BED_CGROUPS = "2 "* && $BED_CGROUPS != *$'\n'* ]]; then
         # Over the tmpfs, as the kernel refuses the same file system twice in one place.
-        mount -t cgroup2 cgroup2 "$1"
+        mount -t cgroup2 cgroup2 "$dir"
         return
     fi
     while read -r controllers _; do
         case $controllers in
             2)
-                mkdir "$1/unified"
-                mount -t cgroup2 cgroup2 "$1/unified"
+                mkdir "$dir/unified"
+                mount -t cgroup2 cgroup2 "$dir/unified"
                 ;;
             name=*)
-                mkdir "$1/${controllers#name=}"
-                mount -t cgroup -o "none,$controllers" cgroup "$1/${controllers#name=}"
+                mkdir "$dir/${controllers#name=}"
+                mount -t cgroup -o "none,$controllers" cgroup "$dir/${controllers#name=}"
                 ;;
             *)
-                mkdir "$1/$controllers"
-                mount -t cgroup -o "$controllers" cgroup "$1/$controllers"
+                mkdir "$dir/$controllers"
+                mount -t cgroup -o "$controllers" cgroup "$dir/$controllers"
                 for part in ${controllers//,/ }; do
-                    [[ -e $1/$part ]] || ln -s "$controllers" "$1/$part"
+                    [[ -e $dir/$part ]] || ln -s "$controllers" "$dir/$part"
                 done
                 ;;
         esac
     done <<<"$BED_CGROUPS"
     # Else systemd would mount the hierarchies that the host does without, for the whole host.
-    mount -o remount,ro,mode=755 tmpfs "$1"
+    mount -o remount,ro,mode=755 tmpfs "$dir"
 }
 
 # --- Start and end ---------------------------------------------------------------------------

@@ -1,9 +1,12 @@
 //! A systemd of the test's own, made by the scripts in `tests/bed`.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use nix::sched::{CloneFlags, setns};
 
 /// The repository; inside a bed it has the same path as on the host.
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
@@ -15,6 +18,39 @@ pub enum Kind {
     User,
     /// A booted system with the host's network, and files of its own that start as the host's.
     System,
+}
+
+/// The root of a Debian 13, for a system bed's `--root`. The first call ever makes it, which takes
+/// half a minute.
+///
+/// # Panics
+///
+/// When it cannot be made; the script has said why on stderr.
+#[track_caller]
+pub fn debian13() -> PathBuf {
+    let script = Path::new(REPOSITORY).join("tests/bed/debian13");
+    let output = Command::new(&script)
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap_or_else(|e| panic!("{}: {e}", script.display()));
+    assert!(output.status.success(), "{}: {}", script.display(), output.status);
+    let root = String::from_utf8(output.stdout).expect("the script prints a path");
+    PathBuf::from(root.trim_end())
+}
+
+/// The network of a bed.
+#[derive(Debug)]
+pub struct Network(File);
+
+impl Network {
+    /// Makes the calling thread, and threads it starts, connect and listen in this network.
+    ///
+    /// # Panics
+    ///
+    /// When that is not permitted.
+    pub fn enter(&self) {
+        setns(&self.0, CloneFlags::CLONE_NEWNET).expect("root may enter a network namespace");
+    }
 }
 
 /// A running systemd. It ends, with all that runs in it, when this value is dropped or the test
@@ -126,6 +162,12 @@ impl Bed {
     pub fn root_path(&self, inside: impl AsRef<Path>) -> PathBuf {
         let inside = inside.as_ref().strip_prefix("/").expect("a path inside a bed is absolute");
         Path::new("/proc").join(self.leader.to_string()).join("root").join(inside)
+    }
+
+    /// Its network; the host's, unless the bed was started with `--net`.
+    pub fn network(&self) -> Network {
+        let path = format!("/proc/{}/ns/net", self.leader);
+        Network(File::open(&path).unwrap_or_else(|e| panic!("{path}: {e}")))
     }
 
     /// The bed's first process, as the host numbers it.

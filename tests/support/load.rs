@@ -20,6 +20,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
+use super::bed::Network;
+
 /// What a kind of client does, over and over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -90,6 +92,26 @@ impl Load {
     /// Starts so many clients of every kind given, on a thread of their own. `restarts` tells
     /// whether the server itself may be restarted meanwhile.
     pub fn start(addr: SocketAddr, clients: &[(Kind, usize)], restarts: bool) -> Self {
+        Self::prepared(addr, clients, restarts, || {})
+    }
+
+    /// The same, from within a bed's own network.
+    pub fn start_inside(
+        network: Network,
+        addr: SocketAddr,
+        clients: &[(Kind, usize)],
+        restarts: bool,
+    ) -> Self {
+        Self::prepared(addr, clients, restarts, move || network.enter())
+    }
+
+    /// `prepare` runs on the clients' thread, before any of them.
+    fn prepared(
+        addr: SocketAddr,
+        clients: &[(Kind, usize)],
+        restarts: bool,
+        prepare: impl FnOnce() + Send + 'static,
+    ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let tally = Arc::new(Mutex::new(Tally::default()));
         let kinds = clients.iter().flat_map(|&(kind, count)| std::iter::repeat_n(kind, count));
@@ -100,6 +122,7 @@ impl Load {
         let clients: Vec<_> = kinds.map(client).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let clients = thread::spawn(move || {
+            prepare();
             runtime.block_on(async {
                 let mut running = JoinSet::new();
                 for client in clients {

@@ -3,8 +3,15 @@
 
 #[path = "docs/console.rs"]
 mod console;
+// The package is shared with the tests of it, which use more of it.
+#[allow(dead_code, unreachable_pub)]
+#[path = "package/deb.rs"]
+mod deb;
 #[path = "docs/links.rs"]
 mod links;
+#[allow(dead_code, unreachable_pub)]
+#[path = "package/repository.rs"]
+mod repository;
 // The sample project is shared with the end-to-end tests, which use more of it.
 #[allow(dead_code, unreachable_pub)]
 #[path = "e2e/samples.rs"]
@@ -20,10 +27,12 @@ use std::path::{Path, PathBuf};
 
 const REPOSITORY: &str = env!("CARGO_MANIFEST_DIR");
 
-/// The documents with commands, in the order in which a reader would follow them. Each finds the
-/// machine as the one before left it.
+/// The document that begins with a machine without tqserver.
+const INSTALLATION: &str = "docs/installation.md";
+
+/// The other documents with commands, in the order in which a reader would follow them. Each finds
+/// the machine as the one before left it.
 const DOCUMENTS: &[&str] = &[
-    "docs/installation.md",
     "README.md",
     "docs/deployments.md",
     "docs/operations.md",
@@ -38,7 +47,6 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("make run", "serves until Ctrl-C"),
     ("make test", "is what runs this"),
     ("make test T=links", "is what runs this"),
-    ("cargo build --release --bins", "takes minutes; the test's own build stands in for it"),
     ("tqctl build --dev", "compiles everything again without optimisation; tests/build.rs has it"),
     ("tests/bed/user bash", "is for people; every user bed begins like that"),
     ("tests/bed/system bash", "is for people; every system bed begins like that"),
@@ -46,6 +54,16 @@ const NOT_RUN: &[(&str, &str)] = &[
         "PORT=9000 TQ_WORKER_BASE=workers/index TQ_SHARED_BASE=workers/shared cargo run -p index",
         "compiles everything again without optimisation, and runs until Ctrl-C",
     ),
+    (
+        "rsync --recursive --times --perms --chmod=Dg+ws deploy/$(git rev-parse HEAD) \
+         ada@server:/var/lib/tqserver/deploy/",
+        "goes to another machine",
+    ),
+    (
+        "rsync --times deploy/manifest.json ada@server:/var/lib/tqserver/deploy/",
+        "goes to another machine",
+    ),
+    ("ssh ada@server systemctl reload tqserver", "goes to another machine"),
     ("curl localhost:9000/hello?name=Ada", "asks the worker of the command before"),
 ];
 
@@ -68,13 +86,15 @@ fn documents() -> Vec<String> {
 fn every_document_with_commands_is_followed() {
     let with_commands: BTreeSet<_> =
         documents().into_iter().filter(|it| !console::commands(&read(it)).is_empty()).collect();
-    let followed: BTreeSet<_> = DOCUMENTS.iter().map(|&it| it.to_owned()).collect();
+    let followed = DOCUMENTS.iter().chain([&INSTALLATION]).map(|&it| it.to_owned());
+    let followed: BTreeSet<_> = followed.collect();
     assert_eq!(with_commands, followed);
 }
 
 #[test]
 fn what_is_not_run_is_shown() {
-    let shown: Vec<_> = DOCUMENTS.iter().flat_map(|it| console::commands(&read(it))).collect();
+    let documents = DOCUMENTS.iter().chain([&INSTALLATION]);
+    let shown: Vec<_> = documents.flat_map(|it| console::commands(&read(it))).collect();
     for (command, _) in NOT_RUN {
         assert!(shown.iter().any(|it| it.text == *command), "nobody shows: {command}");
     }
@@ -100,15 +120,25 @@ fn the_folders_of_the_architecture_are_there() {
 }
 
 mod system_bed {
-    use super::{DOCUMENTS, NOT_RUN, console, read, server};
+    use super::server::Server;
+    use super::{DOCUMENTS, INSTALLATION, NOT_RUN, console, read};
+
+    fn follow(server: &Server, document: &str) {
+        let mut commands = console::commands(&read(document));
+        commands.retain(|command| NOT_RUN.iter().all(|(text, _)| command.text != *text));
+        server.follow(document, &commands);
+    }
 
     #[test]
     fn commands_do_what_the_documents_say() {
-        let server = server::Server::start();
+        let server = Server::installed();
         for document in DOCUMENTS {
-            let mut commands = console::commands(&read(document));
-            commands.retain(|command| NOT_RUN.iter().all(|(text, _)| command.text != *text));
-            server.follow(document, &commands);
+            follow(&server, document);
         }
+    }
+
+    #[test]
+    fn the_package_is_installed_and_removed_as_its_document_says() {
+        follow(&Server::bare(), INSTALLATION);
     }
 }

@@ -46,19 +46,20 @@ fn has_heading(markdown: &str, anchor: &str) -> bool {
     markdown.lines().filter(|it| it.starts_with('#')).any(|it| slug(it.trim_matches('#')) == anchor)
 }
 
-/// The paths of the first listing in code: a name a line, children indented below their folder.
+/// The paths of the first listing in code: a name a line, children two spaces below their folder.
+/// What is indented further goes on with the line before.
 pub(crate) fn listing(markdown: &str) -> Vec<String> {
     let block = markdown.split("```").nth(1).unwrap_or_default();
-    let mut parent = "";
+    let mut parents: Vec<&str> = Vec::new();
     let mut found = Vec::new();
-    for line in block.lines().filter(|line| !line.is_empty()) {
-        let Some(name) = line.split_whitespace().next() else { continue };
-        if line.starts_with(' ') {
-            found.push(format!("{parent}{name}"));
-        } else {
-            parent = name;
-            found.push(name.to_owned());
-        }
+    for line in block.lines() {
+        let depth = (line.len() - line.trim_start().len()) / 2;
+        let Some(name) = line.split_whitespace().next().filter(|_| depth <= parents.len()) else {
+            continue;
+        };
+        parents.truncate(depth);
+        parents.push(name);
+        found.push(parents.concat());
     }
     found
 }

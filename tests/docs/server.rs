@@ -4,33 +4,59 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::REPOSITORY;
 use crate::console::{Shown, missing};
+use crate::repository::Repository;
 use crate::samples::Samples;
 use crate::support::bed::{Bed, Kind};
+use crate::support::deployments::worker;
+use crate::{REPOSITORY, deb};
 
 /// Where the documents have their project.
 const PROJECT: &str = "/srv/shop";
 
+/// Puts the units of a checkout on the machine, with tqserver as root: no package, no tq-launcher.
+const INSTALL: &str = "
+set -e
+install target/release/tqserver target/release/tqctl /usr/bin/
+cp units/* /etc/systemd/system/
+mkdir -p /etc/systemd/system/tqserver{.service,.socket,-control.socket}.d
+cat >/etc/systemd/system/tqserver.service.d/local.conf <<END
+[Service]
+User=root
+Group=root
+ExecStart=
+ExecStart=/usr/bin/tqserver --root /srv/shop --mode prod --manager system
+END
+cat >/etc/systemd/system/tqserver.socket.d/local.conf <<END
+[Socket]
+ListenStream=
+ListenStream=8080
+END
+cat >/etc/systemd/system/tqserver-control.socket.d/local.conf <<END
+[Socket]
+SocketUser=root
+SocketGroup=root
+END
+systemctl daemon-reload
+systemctl enable --quiet --now tqserver.socket tqserver-control.socket
+echo installed
+";
+
 /// Stands before a command's status in what a script prints.
 const MARK: char = '\u{1}';
 
-/// A booted system of its own, root's shell on it, and the sample workers in a git repository.
+/// A booted system of its own, root's shell on it, and a project in a git repository.
 pub(crate) struct Server {
     bed: Bed,
     target_dir: PathBuf,
-    _samples: Samples,
 }
 
 impl Server {
-    pub(crate) fn start() -> Self {
-        let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("samples");
-        fs::create_dir_all(&target_dir).unwrap();
-        // A network of its own: the documents name the default ports.
-        let bed = Bed::start(Kind::System, &["--net", "--bind", target_dir.to_str().unwrap()]);
-        let samples = Samples::new();
-        let project = bed.root_path(PROJECT);
-        copy(samples.path(), &project);
+    /// With the sample workers, and tqserver from a checkout.
+    pub(crate) fn installed() -> Self {
+        let server = Self::start();
+        let project = server.bed.root_path(PROJECT);
+        copy(Samples::new().path(), &project);
         for part in ["Makefile", "units", "config"] {
             copy(&Path::new(REPOSITORY).join(part), &project);
         }
@@ -40,9 +66,33 @@ impl Server {
         for program in [env!("CARGO_BIN_EXE_tqserver"), env!("CARGO_BIN_EXE_tqctl")] {
             fs::copy(program, programs.join(Path::new(program).file_name().unwrap())).unwrap();
         }
-        let server = Self { bed, target_dir, _samples: samples };
         server.run("git add --all && git commit --quiet --message 'The shop'");
+        let printed = server.run(INSTALL);
+        assert!(printed.ends_with("installed\n"), "{printed}");
         server
+    }
+
+    /// With a worker that needs no compiler, and a signed repository with the package.
+    pub(crate) fn bare() -> Self {
+        let server = Self::start();
+        let project = server.bed.root_path(PROJECT);
+        worker("index", "well").write(&project.join("workers/index"));
+        copy(&Path::new(REPOSITORY).join("config"), &project);
+        let repository = Repository::of(&[deb::build(deb::FIRST)]);
+        copy(&repository.path(), &server.bed.root_path("/srv/repo"));
+        server.run(
+            "rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/*
+             git init --quiet; git add --all; git commit --quiet --message 'The shop'",
+        );
+        server
+    }
+
+    fn start() -> Self {
+        let target_dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("samples");
+        fs::create_dir_all(&target_dir).unwrap();
+        // A network of its own: the documents name the default ports.
+        let bed = Bed::start(Kind::System, &["--net", "--bind", target_dir.to_str().unwrap()]);
+        Self { bed, target_dir }
     }
 
     /// Runs a document's commands in one shell. Each must succeed, unless the next shows its

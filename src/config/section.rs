@@ -126,12 +126,7 @@ impl<'d> Section<'_, 'd> {
         let mut found = BTreeMap::new();
         for (name, value) in self.mapping(key) {
             let path = [self.path_of(key), vec![name.clone()]].concat();
-            let at = self.scope.document.positions.value(&path);
-            let Value::String(text) = value else {
-                let quoted = quoted(&path);
-                self.error(at, format!("{quoted} must be text, not {}; quote it", describe(value)));
-                continue;
-            };
+            let Some((text, at)) = self.text_at(&path, value, "; quote it") else { continue };
             if let Err(reason) = check(&name, text) {
                 let at = self.scope.document.positions.key(&path);
                 self.error(at, reason);
@@ -157,12 +152,7 @@ impl<'d> Section<'_, 'd> {
         let mut found = BTreeMap::new();
         for (name, value) in self.mapping(key) {
             let path = [self.path_of(key), vec![name.clone()]].concat();
-            let at = self.scope.document.positions.value(&path);
-            let Value::String(text) = value else {
-                let quoted = quoted(&path);
-                self.error(at, format!("{quoted} must be text, not {}", describe(value)));
-                continue;
-            };
+            let Some((text, at)) = self.text_at(&path, value, "") else { continue };
             let Some(text) = self.scope.expand(text, at, Known::Now) else { continue };
             match (name.parse(), parse(&text)) {
                 (Err(error), _) => {
@@ -175,6 +165,21 @@ impl<'d> Section<'_, 'd> {
             }
         }
         found
+    }
+
+    /// The text at `path` and its place; of anything else is complained, with `hint` behind it.
+    fn text_at(
+        &mut self,
+        path: &[String],
+        value: &'d Value,
+        hint: &str,
+    ) -> Option<(&'d str, Position)> {
+        let at = self.scope.document.positions.value(path);
+        if let Value::String(text) = value {
+            return Some((text, at));
+        }
+        self.error(at, format!("{} must be text, not {}{hint}", quoted(path), describe(value)));
+        None
     }
 
     fn mapping(&mut self, key: &'static str) -> Vec<(String, &'d Value)> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_yaml::Value;
 
-use super::{Located, Section, describe, quoted};
+use super::{Located, Section, quoted};
 use crate::config::diagnostic::Position;
 use crate::config::scope::Known;
 
@@ -191,12 +191,7 @@ impl<'d> Section<'_, 'd> {
         let mut parsed = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let path = [self.path_of(key), vec![index.to_string()]].concat();
-            let at = self.scope.document.positions.value(&path);
-            let Value::String(text) = item else {
-                let quoted = quoted(&path);
-                self.error(at, format!("{quoted} must be text, not {}", describe(item)));
-                continue;
-            };
+            let Some((text, at)) = self.text_at(&path, item, "") else { continue };
             let Some(text) = self.scope.expand(text, at, Known::Now) else { continue };
             match parse(&text) {
                 Ok(item) => parsed.push(item),

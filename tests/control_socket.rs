@@ -13,7 +13,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tqserver::admin::api::{ApiError, ReloadVerdict, Status};
-use tqserver::admin::server::{self, MAX_BODY, MAX_CONNECTIONS};
+use tqserver::admin::events::EventKind;
+use tqserver::admin::feed::KEPT;
+use tqserver::admin::server::{self, MAX_BODY, MAX_CONNECTIONS, MAX_STREAMS};
+use tqserver::ctl::client::{Client, Events};
 
 /// Sends bytes and reads until the server closes: the status line's code, head and body.
 fn exchange(server: &Server, request: &str) -> (u16, String, String) {
@@ -88,6 +91,8 @@ fn reload_without_waiting_is_asked_and_accepted() {
 #[case::wrong_method("DELETE", "/v1/status", 405)]
 #[case::reload_is_no_get("GET", "/v1/reload", 405)]
 #[case::unknown_query("POST", "/v1/reload?wait=maybe", 400)]
+#[case::events_are_read("POST", "/v1/events", 405)]
+#[case::a_rebuild_is_no_get("GET", "/v1/dev/rebuild", 405)]
 fn what_is_not_understood_is_refused_in_json(
     #[case] method: &str,
     #[case] path: &str,
@@ -226,4 +231,156 @@ async fn stopping_waits_for_a_verdict_but_not_for_ever() {
     shutdown.cancel();
     task.await.unwrap();
     assert_eq!(rest(left).await, "");
+}
+
+fn notice(text: &str) -> EventKind {
+    EventKind::Notice { text: text.to_owned() }
+}
+
+const EVENTS: &str = "GET /v1/events HTTP/1.1\r\nHost: x\r\n\r\n";
+
+/// Awaits `what` for far longer than it takes.
+async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), what).await.expect("it happens")
+}
+
+/// Texts of the notices that are there, once there are `count`.
+async fn texts(events: &mut Events, count: usize) -> Vec<String> {
+    let mut texts = Vec::new();
+    while texts.len() < count {
+        let event = soon(events.next()).await.unwrap().expect("the stream goes on");
+        let EventKind::Notice { text } = event.what else { panic!("{event:?}") };
+        texts.push(text);
+    }
+    texts
+}
+
+fn follow(dir: &tempfile::TempDir) -> Client {
+    Client::locate(Some(dir.path().join("s")), None)
+}
+
+#[tokio::test]
+async fn events_are_told_as_they_were_and_as_they_come() {
+    let fake = Fake::new();
+    let (dir, _shutdown, _task) = spawn(&fake);
+    fake.feed.publish(notice("before"));
+    let mut events = soon(follow(&dir).events(None)).await.unwrap();
+    assert_eq!(texts(&mut events, 1).await, ["before"]);
+    fake.feed.publish(notice("line\nend"));
+    fake.feed.publish(notice("and"));
+    let event = soon(events.next()).await.unwrap().unwrap();
+    assert_eq!(event.what, notice("line\nend"));
+    drop(events);
+    let mut events = soon(follow(&dir).events(Some(event.id))).await.unwrap();
+    assert_eq!(texts(&mut events, 1).await, ["and"], "what was heard is not told again");
+}
+
+#[tokio::test]
+async fn the_stream_is_server_sent_events() {
+    let fake = Fake::new();
+    let (dir, shutdown, task) = spawn(&fake);
+    fake.feed.publish(notice("hello"));
+    let mut stream = client(&dir, EVENTS).await;
+    let mut got = String::new();
+    while !got.contains("hello") {
+        let mut bytes = [0; 1024];
+        let count = soon(stream.read(&mut bytes)).await.unwrap();
+        got.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+    }
+    shutdown.cancel();
+    got.push_str(&soon(rest(stream)).await);
+    soon(task).await.unwrap();
+    let got = got.to_ascii_lowercase();
+    assert!(got.contains("content-type: text/event-stream\r\n"), "{got}");
+    assert!(got.contains("\nevent: notice\ndata: {\"schema\":1,\"id\":"), "{got}");
+    assert!(got.ends_with("\r\n0\r\n\r\n"), "it ends as a whole answer: {got}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_does_not_wait_for_streams() {
+    let fake = Fake::new();
+    let (dir, shutdown, task) = spawn(&fake);
+    let mut events = follow(&dir).events(None).await.unwrap();
+    let before = tokio::time::Instant::now();
+    shutdown.cancel();
+    task.await.unwrap();
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    assert_eq!(events.next().await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_stream_is_kept_alive() {
+    let (dir, _shutdown, _task) = spawn(&Fake::new());
+    let mut stream = client(&dir, EVENTS).await;
+    let mut got = String::new();
+    while got.matches("\r\n:\n\n\r\n").count() < 2 {
+        let mut bytes = [0; 1024];
+        let count = stream.read(&mut bytes).await.unwrap();
+        assert_ne!(count, 0, "{got}");
+        got.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+    }
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_let_go_and_comes_back() {
+    let fake = Fake::new();
+    let (dir, _shutdown, _task) = spawn(&fake);
+    let mut events = soon(follow(&dir).events(None)).await.unwrap();
+    fake.feed.publish(notice("first"));
+    let last = soon(events.next()).await.unwrap().unwrap().id;
+    // More than the buffers between the two can hold, and than the feed keeps.
+    let large = "x".repeat(32 * 1024);
+    for _ in 0..4 * KEPT {
+        fake.feed.publish(notice(&large));
+        tokio::task::yield_now().await;
+    }
+    let mut heard = last;
+    while let Some(event) = soon(events.next()).await.unwrap() {
+        assert_eq!(event.id, heard + 1, "nothing is left out before the end");
+        heard = event.id;
+    }
+    let mut events = soon(follow(&dir).events(Some(heard))).await.unwrap();
+    let next = soon(events.next()).await.unwrap().unwrap().id;
+    assert_eq!(next, last + 3 * KEPT as u64 + 1, "the oldest that is kept");
+}
+
+#[tokio::test]
+async fn streams_leave_room_for_those_who_ask() {
+    let fake = Fake::new();
+    let (dir, _shutdown, _task) = spawn(&fake);
+    let mut streams = Vec::new();
+    for _ in 0..MAX_STREAMS {
+        streams.push(soon(follow(&dir).events(None)).await.unwrap());
+    }
+    let refused = soon(follow(&dir).events(None)).await.unwrap_err().to_string();
+    assert!(refused.contains("503"), "{refused}");
+    assert!(soon(follow(&dir).status()).await.is_ok());
+    // One that goes makes room.
+    let mut count = fake.feed.subscribers();
+    streams.pop();
+    soon(count.wait_for(|count| *count < MAX_STREAMS)).await.unwrap();
+    while follow(&dir).events(None).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_number_of_an_event_is_a_number() {
+    let server = Server::start(&Fake::new());
+    let request = "GET /v1/events HTTP/1.1\r\nHost: x\r\nLast-Event-ID: seven\r\n\r\n";
+    let (code, _, body) = exchange(&server, request);
+    assert_eq!(code, 400, "{body}");
+}
+
+#[test]
+fn a_rebuild_is_accepted_or_refused_with_the_reason() {
+    let fake = Fake::new();
+    let server = Server::start(&fake);
+    let (code, _, body) = post(&server, "/v1/dev/rebuild");
+    assert_eq!((code, body.as_str()), (202, "{\"schema\":1,\"accepted\":true}\n"));
+    *fake.no_rebuild.lock().unwrap() = Some("this is no development mode".to_owned());
+    let (code, _, body) = post(&server, "/v1/dev/rebuild");
+    assert_eq!(code, 409);
+    let ApiError { error } = serde_json::from_str(&body).unwrap();
+    assert_eq!(error, "this is no development mode");
 }

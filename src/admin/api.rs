@@ -6,6 +6,7 @@ use std::future::Future;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::feed::Feed;
 use crate::config::settings::Mode;
 use crate::ids::{CommitId, Generation, Md5, Port, RoutePath, UnitName, WorkerName};
 
@@ -22,6 +23,13 @@ pub trait Control: Send + Sync + 'static {
     /// The asking happens in the call itself. Dropping the future gives up the verdict, never the
     /// reload, so that a client that hangs up changes nothing.
     fn reload(&self) -> impl Future<Output = ReloadVerdict> + Send;
+
+    /// What happens while a project is developed.
+    fn events(&self) -> &Feed;
+
+    /// Has all programs of the source tree built anew and taken into use; the events tell what comes
+    /// of it. An error says why there is nothing to build.
+    fn rebuild(&self) -> Result<(), String>;
 }
 
 /// `GET /v1/status`
@@ -231,9 +239,9 @@ pub enum ReloadOutcome {
     HandedOver,
 }
 
-/// The answer to `POST /v1/reload?wait=false`.
+/// The answer to `POST /v1/reload?wait=false` and `POST /v1/dev/rebuild`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReloadAccepted {
+pub struct Accepted {
     /// [`SCHEMA`]
     pub schema: u32,
     /// Always true.

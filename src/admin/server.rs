@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -17,13 +18,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::api::{ApiError, Control, ReloadAccepted, SCHEMA};
+use super::api::{Accepted, ApiError, Control, SCHEMA};
+use super::stream;
 
 /// Connections at once; further ones wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 32;
+/// How many of them may be streams of events, which last: the others are for those who ask.
+pub const MAX_STREAMS: usize = 16;
 /// The largest request body, in bytes.
 pub const MAX_BODY: usize = 16 * 1024;
 /// The largest request head, in bytes. hyper asks for at least 8 KiB.
@@ -35,21 +40,33 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 /// The pause after an accept that failed for want of descriptors or memory.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
+/// Of an answer: a document or a stream of events.
+pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// What every connection is given.
+struct Shared<C> {
+    control: Arc<C>,
+    streams: Arc<Semaphore>,
+    shutdown: CancellationToken,
+}
+
 /// Serves the control socket until `shutdown`.
 pub async fn serve(
     listener: UnixListener,
     control: Arc<impl Control>,
     shutdown: CancellationToken,
 ) {
+    let streams = Arc::new(Semaphore::new(MAX_STREAMS));
+    let shared = Arc::new(Shared { control, streams, shutdown });
     let mut connections = JoinSet::new();
     loop {
         let full = connections.len() >= MAX_CONNECTIONS;
         tokio::select! {
-            () = shutdown.cancelled() => break,
+            () = shared.shutdown.cancelled() => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if !full => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(serve_connection(stream, Arc::clone(&control)));
+                    connections.spawn(serve_connection(stream, Arc::clone(&shared)));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "control socket: cannot accept: {error}");
@@ -59,16 +76,16 @@ pub async fn serve(
         }
     }
     let finish = async { while connections.join_next().await.is_some() {} };
-    // What was accepted is answered, also where the request is still to come. Whoever still waits
-    // then is cut off when the set is dropped.
+    // What was accepted is answered, also where the request is still to come; streams of events end
+    // by themselves. Whoever still waits then is cut off when the set is dropped.
     let _ = tokio::time::timeout(SHUTDOWN_GRACE, finish).await;
 }
 
-async fn serve_connection(stream: UnixStream, control: Arc<impl Control>) {
+async fn serve_connection(stream: UnixStream, shared: Arc<Shared<impl Control>>) {
     let peer = stream.peer_cred();
     let service = service_fn(|request| {
-        let (control, peer) = (Arc::clone(&control), &peer);
-        async move { Ok::<_, Infallible>(answer(request, &*control, peer).await) }
+        let (shared, peer) = (Arc::clone(&shared), &peer);
+        async move { Ok::<_, Infallible>(answer(request, &shared, peer).await) }
     });
     // One request a connection: an idle client must not hold one of the few.
     let connection = http1::Builder::new()
@@ -84,9 +101,10 @@ async fn serve_connection(stream: UnixStream, control: Arc<impl Control>) {
 
 async fn answer(
     request: Request<Incoming>,
-    control: &impl Control,
+    shared: &Shared<impl Control>,
     peer: &io::Result<UCred>,
-) -> Response<Full<Bytes>> {
+) -> Response<Body> {
+    let control = &*shared.control;
     let (head, body) = request.into_parts();
     if let Err(refusal) = read_body(body).await {
         return refusal;
@@ -103,24 +121,46 @@ async fn answer(
                     return refuse(StatusCode::BAD_REQUEST, error);
                 }
             };
-            log_asking(peer);
+            log_asking(peer, "reload");
             let verdict = control.reload();
             if wait {
                 json(StatusCode::OK, &verdict.await)
             } else {
                 // Asked is asked; see `Control::reload`.
                 drop(verdict);
-                json(StatusCode::ACCEPTED, &ReloadAccepted { schema: SCHEMA, accepted: true })
+                json(StatusCode::ACCEPTED, &Accepted { schema: SCHEMA, accepted: true })
             }
         }
         ("/v1/reload", _) => method_not_allowed("POST"),
+        ("/v1/events", Method::GET) => {
+            let Ok(permit) = Arc::clone(&shared.streams).try_acquire_owned() else {
+                let error = format!("{MAX_STREAMS} clients follow the events already");
+                return refuse(StatusCode::SERVICE_UNAVAILABLE, error);
+            };
+            match stream::last_event_id(&head.headers) {
+                Ok(last) => {
+                    let subscription = control.events().subscribe(last);
+                    stream::response(subscription, shared.shutdown.clone(), permit)
+                }
+                Err(error) => refuse(StatusCode::BAD_REQUEST, error),
+            }
+        }
+        ("/v1/events", _) => method_not_allowed("GET"),
+        ("/v1/dev/rebuild", Method::POST) => {
+            log_asking(peer, "rebuild");
+            match control.rebuild() {
+                Ok(()) => json(StatusCode::ACCEPTED, &Accepted { schema: SCHEMA, accepted: true }),
+                Err(error) => refuse(StatusCode::CONFLICT, error),
+            }
+        }
+        ("/v1/dev/rebuild", _) => method_not_allowed("POST"),
         (path, _) => refuse(StatusCode::NOT_FOUND, format!("there is no {path:?} here")),
     }
 }
 
 /// No request has a body that means anything yet; one is read away within limits, so that the
 /// client gets to see the answer.
-async fn read_body(body: Incoming) -> Result<(), Response<Full<Bytes>>> {
+async fn read_body(body: Incoming) -> Result<(), Response<Body>> {
     match tokio::time::timeout(READ_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
@@ -135,17 +175,17 @@ async fn read_body(body: Incoming) -> Result<(), Response<Full<Bytes>>> {
     }
 }
 
-fn log_asking(peer: &io::Result<UCred>) {
+fn log_asking(peer: &io::Result<UCred>, what: &str) {
     match peer {
         Ok(peer) => {
             let (uid, pid) = (peer.uid(), peer.pid().unwrap_or_default());
-            tracing::info!(uid, pid, "reload asked for by uid {uid}, process {pid}");
+            tracing::info!(uid, pid, "{what} asked for by uid {uid}, process {pid}");
         }
-        Err(error) => tracing::info!(%error, "reload asked for by an unknown peer: {error}"),
+        Err(error) => tracing::info!(%error, "{what} asked for by an unknown peer: {error}"),
     }
 }
 
-fn json(status: StatusCode, document: &impl Serialize) -> Response<Full<Bytes>> {
+fn json(status: StatusCode, document: &impl Serialize) -> Response<Body> {
     let (status, bytes) = match serde_json::to_vec(document) {
         Ok(mut bytes) => {
             bytes.push(b'\n');
@@ -156,17 +196,17 @@ fn json(status: StatusCode, document: &impl Serialize) -> Response<Full<Bytes>> 
             (StatusCode::INTERNAL_SERVER_ERROR, br#"{"error":"see the journal"}"#.to_vec())
         }
     };
-    let mut response = Response::new(Full::new(Bytes::from(bytes)));
+    let mut response = Response::new(Full::new(Bytes::from(bytes)).boxed_unsync());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-fn refuse(status: StatusCode, error: String) -> Response<Full<Bytes>> {
+fn refuse(status: StatusCode, error: String) -> Response<Body> {
     json(status, &ApiError { error })
 }
 
-fn method_not_allowed(allowed: &'static str) -> Response<Full<Bytes>> {
+fn method_not_allowed(allowed: &'static str) -> Response<Body> {
     let error = format!("only {allowed} is possible here");
     let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, error);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
@@ -14,11 +15,13 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
-use crate::admin::api::{ApiError, ReloadAccepted, ReloadVerdict, SCHEMA, Status};
+use crate::admin::api::{Accepted, ApiError, ReloadVerdict, SCHEMA, Status};
 
 mod error;
+mod events;
 
 pub use error::ClientError;
+pub use events::Events;
 
 /// Where `tqserver-control.socket` listens.
 pub const SYSTEM_SOCKET: &str = "/run/tqserver/control.sock";
@@ -28,6 +31,9 @@ const SESSION_SOCKET: &str = "tqserver/control.sock";
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The largest answer, in bytes.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
+
+/// Why a connection failed.
+type Lost = Box<dyn std::error::Error + Send + Sync>;
 
 /// Asks one control socket.
 #[derive(Debug, Clone)]
@@ -73,8 +79,13 @@ impl Client {
     }
 
     /// Asks for a reload, and leaves it at that.
-    pub async fn ask_reload(&self) -> Result<ReloadAccepted, ClientError> {
+    pub async fn ask_reload(&self) -> Result<Accepted, ClientError> {
         self.within_limit(self.ask(Method::POST, "/v1/reload?wait=false")).await
+    }
+
+    /// Has everything in the source tree built anew.
+    pub async fn rebuild(&self) -> Result<Accepted, ClientError> {
+        self.within_limit(self.ask(Method::POST, "/v1/dev/rebuild")).await
     }
 
     async fn within_limit<T>(
@@ -86,18 +97,16 @@ impl Client {
     }
 
     async fn ask<T: DeserializeOwned>(&self, method: Method, path: &str) -> Result<T, ClientError> {
-        let stream =
-            UnixStream::connect(&self.socket).await.map_err(|error| self.explain(error))?;
         let (status, body) =
-            exchange(stream, method, path).await.map_err(|source| self.lost(source))?;
+            exchange(self.connect().await?, method, path).await.map_err(|it| self.lost(it))?;
         if !status.is_success() {
-            let message = serde_json::from_slice(&body).map_or_else(
-                |_| String::from_utf8_lossy(&body).chars().take(200).collect(),
-                |ApiError { error }| error,
-            );
-            return Err(ClientError::Refused { status, message });
+            return Err(refused(status, &body));
         }
         self.parse(&body)
+    }
+
+    async fn connect(&self) -> Result<UnixStream, ClientError> {
+        UnixStream::connect(&self.socket).await.map_err(|error| self.explain(error))
     }
 
     fn parse<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ClientError> {
@@ -129,27 +138,40 @@ impl Client {
         }
     }
 
-    fn lost(&self, source: Box<dyn std::error::Error + Send + Sync>) -> ClientError {
+    fn lost(&self, source: Lost) -> ClientError {
         ClientError::Connection { socket: self.socket.clone(), source }
     }
+}
+
+fn refused(status: StatusCode, body: &[u8]) -> ClientError {
+    let message = serde_json::from_slice(body).map_or_else(
+        |_| String::from_utf8_lossy(body).chars().take(200).collect(),
+        |ApiError { error }| error,
+    );
+    ClientError::Refused { status, message }
+}
+
+/// What drives a connection; dropped, it ends it.
+type Driver = JoinSet<hyper::Result<()>>;
+
+async fn send(
+    stream: UnixStream,
+    request: http::request::Builder,
+) -> Result<(Response<Incoming>, Driver), Lost> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let mut driver = JoinSet::new();
+    driver.spawn(connection);
+    // There is no host in a path of the file system, and HTTP/1.1 wants one.
+    let request = request.header(header::HOST, "localhost").body(Empty::<Bytes>::new())?;
+    Ok((sender.send_request(request).await?, driver))
 }
 
 async fn exchange(
     stream: UnixStream,
     method: Method,
     path: &str,
-) -> Result<(StatusCode, Bytes), Box<dyn std::error::Error + Send + Sync>> {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // Dropped, and so ended, with this function.
-    let mut driver = JoinSet::new();
-    driver.spawn(connection);
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        // There is no host in a path of the file system, and HTTP/1.1 wants one.
-        .header(header::HOST, "localhost")
-        .body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await?;
+) -> Result<(StatusCode, Bytes), Lost> {
+    let (response, _driver) = send(stream, Request::builder().method(method).uri(path)).await?;
     let status = response.status();
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await?;
     Ok((status, body.to_bytes()))

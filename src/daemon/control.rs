@@ -11,6 +11,7 @@ use crate::admin::api::{
     Control, Counters, DrainingGeneration, FailedDeployment, ReloadOutcome, ReloadVerdict, SCHEMA,
     ServerState, Status, WorkerState, WorkerStatus,
 };
+use crate::admin::feed::Feed;
 use crate::config::settings::Mode;
 use crate::ids::CommitId;
 use crate::launcher::Source;
@@ -25,6 +26,7 @@ pub(super) struct DaemonControl {
     rollout: RolloutHandle,
     reloads: Reloads,
     counters: CountersReader,
+    feed: Feed,
     mode: Mode,
     started_at: Timestamp,
     stopping: AtomicBool,
@@ -35,10 +37,11 @@ impl DaemonControl {
         rollout: RolloutHandle,
         reloads: Reloads,
         counters: CountersReader,
+        feed: Feed,
         mode: Mode,
     ) -> Self {
-        let started_at = Timestamp::now();
-        Self { rollout, reloads, counters, mode, started_at, stopping: AtomicBool::new(false) }
+        let (started_at, stopping) = (Timestamp::now(), AtomicBool::new(false));
+        Self { rollout, reloads, counters, feed, mode, started_at, stopping }
     }
 
     /// The daemon was told to stop.
@@ -106,6 +109,17 @@ impl Control for DaemonControl {
             let duration_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
             verdict(report, duration_ms)
         }
+    }
+
+    fn events(&self) -> &Feed {
+        &self.feed
+    }
+
+    fn rebuild(&self) -> Result<(), String> {
+        Err(match self.mode {
+            Mode::Prod => "this is no development mode: workers run from deployments".to_owned(),
+            Mode::Dev => "this tqserver builds nothing itself: tqctl build --dev".to_owned(),
+        })
     }
 }
 

@@ -17,6 +17,7 @@ use super::handover::{Handover, Predecessor, Program, Successor};
 use super::reloads::Reloads;
 use super::{Args, follow, paths};
 use crate::admin;
+use crate::admin::feed::Feed;
 use crate::config;
 use crate::config::settings::{Mode, Settings};
 use crate::launcher::bus::BusLauncher;
@@ -105,7 +106,7 @@ impl<'a> Prepared<'a> {
             Some(predecessor) => predecessor.our_turn().await?,
             None => Vec::new(),
         };
-        let table = PublishedTable::new();
+        let (table, feed) = (PublishedTable::new(), Feed::new());
         let shared = Arc::new(ArcSwap::from_pointee(proxy_settings(settings)));
         let apply = apply(
             Arc::clone(&launcher),
@@ -151,8 +152,13 @@ impl<'a> Prepared<'a> {
         let plane = DataPlane::start(sockets.http, cores, table, shared)
             .context("cannot start the data plane")?;
         let counters = plane.counters();
-        let control =
-            DaemonControl::new(rollout.clone(), reloads.clone(), counters.clone(), settings.mode);
+        let control = DaemonControl::new(
+            rollout.clone(),
+            reloads.clone(),
+            counters.clone(),
+            feed,
+            settings.mode,
+        );
         let (control, stopping) = (Arc::new(control), CancellationToken::new());
         let listener = tokio::net::UnixListener::from_std(control_socket)?;
         let server = admin::server::serve(listener, Arc::clone(&control), stopping.clone());

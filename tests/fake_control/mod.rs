@@ -12,6 +12,7 @@ use tqserver::admin::api::{
     Control, Counters, DrainingGeneration, FailedDeployment, ReloadOutcome, ReloadVerdict, SCHEMA,
     ServerState, Status, WorkerState, WorkerStatus,
 };
+use tqserver::admin::feed::Feed;
 use tqserver::admin::server;
 use tqserver::config::settings::Mode;
 use tqserver::ids::{CommitId, Generation, Port, WorkerName};
@@ -30,6 +31,9 @@ pub(crate) struct Fake {
     pub(crate) reloads: watch::Sender<usize>,
     /// Verdicts are given while this is true.
     pub(crate) decided: watch::Sender<bool>,
+    pub(crate) feed: Feed,
+    /// Why nothing can be rebuilt.
+    pub(crate) no_rebuild: Mutex<Option<String>>,
 }
 
 impl Control for Fake {
@@ -46,6 +50,14 @@ impl Control for Fake {
             self.verdict.lock().unwrap().clone()
         }
     }
+
+    fn events(&self) -> &Feed {
+        &self.feed
+    }
+
+    fn rebuild(&self) -> Result<(), String> {
+        self.no_rebuild.lock().unwrap().clone().map_or(Ok(()), Err)
+    }
 }
 
 impl Fake {
@@ -60,6 +72,8 @@ impl Fake {
             verdict: Mutex::new(switched()),
             reloads: watch::Sender::new(0),
             decided: watch::Sender::new(true),
+            feed: Feed::new(),
+            no_rebuild: Mutex::new(None),
         })
     }
 }

@@ -1,0 +1,188 @@
+//! The documents of `GET /v1/events`: what happens while a project is developed, one event each.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{Generation, RoutePath, WorkerName};
+
+/// The header by which a client that comes back says which event it got last.
+pub const LAST_EVENT_ID: &str = "last-event-id";
+/// The `event:` that ends the stream of a client which was too slow.
+pub const LAGGED: &str = "lagged";
+/// How many paths an event names; the others are counted.
+pub const MAX_PATHS: usize = 5;
+/// The longest log in an event, in bytes. Of a longer one the beginning is kept: the first error is
+/// what the others often follow from.
+pub const MAX_LOG: usize = 64 * 1024;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// [`SCHEMA`](super::api::SCHEMA)
+    pub schema: u32,
+    /// Its number. It rises by one, and a process begins above what any before it has reached, so
+    /// that the last number seen says what is new also after tqserver was restarted.
+    pub id: u64,
+    /// When it happened.
+    pub at: Timestamp,
+    /// What happened.
+    #[serde(flatten)]
+    pub what: EventKind,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum EventKind {
+    /// Changes of the source tree are noticed from now on.
+    Watching {
+        /// Workers of the project.
+        workers: usize,
+        /// Folders that are looked at.
+        directories: usize,
+        /// Why the tree is looked through time and again instead, with what to do about it; absent
+        /// where the kernel tells of changes.
+        polling: Option<String>,
+    },
+    /// Files have another content than before.
+    Changed {
+        /// Whose they are; absent for what is shared, the server's, or configuration.
+        worker: Option<WorkerName>,
+        /// The first [`MAX_PATHS`] of them, below the root.
+        paths: Vec<String>,
+        /// How many there are besides.
+        more: usize,
+    },
+    /// Files were written and have the content they had.
+    Unchanged {
+        /// The first [`MAX_PATHS`] of them, below the root.
+        paths: Vec<String>,
+    },
+    /// Workers' programs are being built.
+    Building {
+        /// Which.
+        workers: Vec<WorkerName>,
+    },
+    /// A worker's program was built.
+    Built {
+        /// Whose.
+        worker: WorkerName,
+        /// How long it took.
+        seconds: f64,
+        /// Whether another program came out. Where it is the same, nothing is restarted.
+        changed: bool,
+    },
+    /// Programs did not build; what served serves on.
+    BuildFailed {
+        /// Whose.
+        workers: Vec<WorkerName>,
+        /// How long it took.
+        seconds: f64,
+        /// The generation that goes on serving; absent where none does.
+        serving: Option<Generation>,
+        /// Where the first error is, as `file:line:column` below the root.
+        place: Option<String>,
+        /// What the compiler said, at most [`MAX_LOG`] bytes.
+        log: String,
+    },
+    /// A generation has taken over its worker's requests.
+    Serving {
+        /// Whose.
+        worker: WorkerName,
+        /// Where it is mounted.
+        route: RoutePath,
+        /// What it is written in.
+        language: String,
+        /// Which one.
+        generation: Generation,
+        /// From its start until it was fit to serve, in milliseconds.
+        ready_ms: u64,
+        /// Browser tabs that were told to load again.
+        tabs: usize,
+        /// From the last write to the switch without the compiler's own time, in milliseconds;
+        /// absent where no write led to it.
+        overhead_ms: Option<u64>,
+    },
+    /// A new generation did not come to serve.
+    NotServing {
+        /// Whose.
+        worker: WorkerName,
+        /// Why.
+        reason: String,
+        /// The last lines it wrote.
+        details: Vec<String>,
+        /// The generation that goes on serving; absent where none does.
+        serving: Option<Generation>,
+    },
+    /// Templates or public files changed, which are served as they are.
+    Reloaded {
+        /// Whose; absent for what is shared.
+        worker: Option<WorkerName>,
+        /// The first [`MAX_PATHS`] of them, below the root.
+        paths: Vec<String>,
+        /// Whether only style sheets changed, which a page takes without being loaded again.
+        style: bool,
+        /// Browser tabs that were told.
+        tabs: usize,
+        /// From the write to the telling, in milliseconds.
+        ms: u64,
+    },
+    /// The configuration was read again.
+    Configuration {
+        /// What is wrong with it and where, in which case the one before holds; absent when it was
+        /// applied.
+        refused: Option<String>,
+    },
+    /// A folder below `workers/` is no worker.
+    Skipped {
+        /// Which, below the root.
+        folder: String,
+        /// Why.
+        reason: String,
+    },
+    /// Something else that people may want to know.
+    Notice {
+        /// A sentence.
+        text: String,
+    },
+}
+
+impl EventKind {
+    /// The word for it in a document's `kind`, and the stream's `event:`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Watching { .. } => "watching",
+            Self::Changed { .. } => "changed",
+            Self::Unchanged { .. } => "unchanged",
+            Self::Building { .. } => "building",
+            Self::Built { .. } => "built",
+            Self::BuildFailed { .. } => "build_failed",
+            Self::Serving { .. } => "serving",
+            Self::NotServing { .. } => "not_serving",
+            Self::Reloaded { .. } => "reloaded",
+            Self::Configuration { .. } => "configuration",
+            Self::Skipped { .. } => "skipped",
+            Self::Notice { .. } => "notice",
+        }
+    }
+
+    /// The same within the limits of a document.
+    pub(super) fn bounded(mut self) -> Self {
+        match &mut self {
+            Self::BuildFailed { log, .. } if log.len() > MAX_LOG => {
+                let end = (0..=MAX_LOG).rev().find(|&end| log.is_char_boundary(end));
+                log.truncate(end.unwrap_or(0));
+            }
+            Self::Changed { paths, more, .. } => {
+                *more += paths.len().saturating_sub(MAX_PATHS);
+                paths.truncate(MAX_PATHS);
+            }
+            Self::Unchanged { paths } | Self::Reloaded { paths, .. } => paths.truncate(MAX_PATHS),
+            _ => {}
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

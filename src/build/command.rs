@@ -1,5 +1,6 @@
 //! Programs that a command of their own builds: `build:` in worker.yaml.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::Stamp;
@@ -18,8 +19,12 @@ pub(super) fn add_inputs(
     for word in command {
         inputs.field("word", word);
     }
-    let keep = |path: &std::path::Path| !(path.starts_with("bin") || path.starts_with("config"));
-    sources(&program.folder, &keep)?.iter().try_for_each(|file| inputs.file(file))
+    sources(&program.folder, &is_source)?.iter().try_for_each(|file| inputs.file(file))
+}
+
+/// Whether a file counts, by its path below the worker's folder.
+pub(super) fn is_source(below: &Path) -> bool {
+    !(below.starts_with("bin") || below.starts_with("config"))
 }
 
 /// Adds what a program that needs no build consists of: `bin/`.

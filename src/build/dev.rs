@@ -1,17 +1,20 @@
 //! Builds workers into the source tree: `workers/<name>/bin/<name>`.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::io;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
+use super::concern::{Concern, Concerns};
 use super::error::BuildError;
-use super::program::{Catalogue, Program, Worker};
+use super::inputs::Inputs;
+use super::program::{Catalogue, Program, Recipe, Worker};
 use super::record::Record;
 use super::report::Report;
-use super::runner::{Changed, Made, Runner};
+use super::runner::{Made, Runner};
 use super::{Profile, Project, Skipped};
 use crate::ids::WorkerName;
 
@@ -38,65 +41,200 @@ pub struct DevBuild {
     pub skipped: Vec<Skipped>,
 }
 
+/// The programs of a source tree, as the project's manifests describe them. Reading those takes a
+/// compiler's help and so its time; whoever builds often keeps this until a manifest changes.
+pub struct SourceTree {
+    project: Project,
+    catalogue: Catalogue,
+    concerns: Concerns,
+}
+
+/// Workers that are built by one call of a compiler.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Together {
+    /// All of a cargo workspace, by its folder.
+    Workspace(PathBuf),
+    /// One worker.
+    Alone(WorkerName),
+}
+
 /// Builds the workers whose inputs have changed since they were last built here. A program that
 /// runs is not disturbed: its file is replaced, never written to.
 ///
 /// # Errors
 /// See [`BuildError`]; a worker that does not build is none, but [`Outcome::Failed`].
 pub fn build(project: &Project, report: &dyn Report) -> Result<DevBuild, BuildError> {
-    let catalogue = Catalogue::read(project, Profile::Dev)?;
-    let mut changed = Vec::new();
-    for worker in &catalogue.workers {
-        let program = &worker.program;
-        let inputs = catalogue.inputs(project, program)?;
-        if !is_up_to_date(project, worker, |embedded| inputs.digest_with(embedded))? {
-            changed.push(Changed { program, inputs });
-        }
-    }
-    let replaced = Mutex::new(BTreeSet::new());
-    let place = |program: &Program, made: Made, record: &Record| {
-        let is_new = match made {
-            Made::Executable(path) => install(&path, &program.folder.join("bin"), &program.name)?,
-            Made::BinFolder => true,
-        };
-        if is_new {
-            let mut replaced = replaced.lock().unwrap_or_else(PoisonError::into_inner);
-            replaced.insert(program.name.clone());
-        }
-        record.write(project, Profile::Dev, program)
-    };
-    let catalogue_ref = &catalogue;
-    let runner =
-        Runner { project, catalogue: catalogue_ref, profile: Profile::Dev, stamp: None, report };
-    let failed = runner.run(&changed, &place)?;
-    let replaced = replaced.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let outcome = |name: &str| {
-        if failed.iter().any(|failed| failed == name) {
-            Outcome::Failed
-        } else if replaced.contains(name) {
-            Outcome::Built
-        } else if changed.iter().any(|changed| changed.program.name == name) {
-            Outcome::Unchanged
-        } else {
-            Outcome::UpToDate
-        }
-    };
-    let workers = catalogue.workers.iter().map(|it| (it.name.clone(), outcome(it.name.as_str())));
-    let workers = workers.collect();
-    Ok(DevBuild { workers, skipped: catalogue.skipped })
+    let tree = SourceTree::read(project.clone())?;
+    let stale = tree.stale()?;
+    let built = tree.build(&stale, report)?.finish()?;
+    let outcome = |name| built.get(name).copied().unwrap_or(Outcome::UpToDate);
+    let workers = tree.workers().map(|(name, _)| (name.clone(), outcome(name))).collect();
+    Ok(DevBuild { workers, skipped: tree.catalogue.skipped })
 }
 
-fn is_up_to_date(
-    project: &Project,
-    worker: &Worker,
-    digest_with: impl Fn(&[std::path::PathBuf]) -> Result<crate::ids::Md5, BuildError>,
-) -> Result<bool, BuildError> {
-    if !worker.program.folder.join(&worker.binary).is_file() {
-        return Ok(false);
+impl SourceTree {
+    /// Finds out what there is to build.
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    pub fn read(project: Project) -> Result<Self, BuildError> {
+        let catalogue = Catalogue::read(&project, Profile::Dev)?;
+        let concerns = Concerns::of(&project, &catalogue);
+        Ok(Self { project, catalogue, concerns })
     }
-    match Record::read(project, Profile::Dev, &worker.program) {
-        Some(record) => Ok(digest_with(&record.embedded)? == record.inputs_md5),
-        None => Ok(false),
+
+    /// Each worker, and what it is written in.
+    pub fn workers(&self) -> impl Iterator<Item = (&WorkerName, &'static str)> {
+        self.catalogue.workers.iter().map(|worker| (&worker.name, worker.program.language()))
+    }
+
+    /// Folders that are no workers.
+    pub fn skipped(&self) -> &[Skipped] {
+        &self.catalogue.skipped
+    }
+
+    /// What a change of the file at an absolute path means.
+    pub fn concern(&self, path: &Path) -> Concern {
+        self.concerns.of_file(path)
+    }
+
+    /// The folders to watch with all that is below them, and single files elsewhere.
+    pub fn places(&self) -> (BTreeSet<&Path>, BTreeSet<&Path>) {
+        self.concerns.places()
+    }
+
+    /// Whom a worker is built together with; `None` where there is no such worker.
+    pub fn together(&self, worker: &WorkerName) -> Option<Together> {
+        let worker = self.worker(worker)?;
+        Some(match &worker.program.recipe {
+            Recipe::Cargo { workspace, .. } => {
+                Together::Workspace(self.catalogue.workspaces[*workspace].root.clone())
+            }
+            Recipe::Go | Recipe::Command(_) | Recipe::Ready => Together::Alone(worker.name.clone()),
+        })
+    }
+
+    /// The workers whose inputs have changed since they were last built here. Reads all of them.
+    ///
+    /// # Errors
+    /// See [`BuildError`].
+    pub fn stale(&self) -> Result<Vec<WorkerName>, BuildError> {
+        let mut stale = Vec::new();
+        for worker in &self.catalogue.workers {
+            if !self.is_up_to_date(worker)? {
+                stale.push(worker.name.clone());
+            }
+        }
+        Ok(stale)
+    }
+
+    fn is_up_to_date(&self, worker: &Worker) -> Result<bool, BuildError> {
+        let program = &worker.program;
+        if !program.folder.join(&worker.binary).is_file() {
+            return Ok(false);
+        }
+        let Some(record) = Record::read(&self.project, Profile::Dev, program) else {
+            return Ok(false);
+        };
+        let inputs = self.catalogue.inputs(&self.project, program)?;
+        Ok(inputs.digest_with(&record.embedded)? == record.inputs_md5)
+    }
+
+    /// Builds those of `workers` that there are.
+    ///
+    /// # Errors
+    /// See [`BuildError`]; a worker that does not build is none, but [`Outcome::Failed`].
+    pub fn build(
+        &self,
+        workers: &[WorkerName],
+        report: &dyn Report,
+    ) -> Result<Built<'_>, BuildError> {
+        let wanted: Vec<_> = workers.iter().filter_map(|name| self.worker(name)).collect();
+        let programs: Vec<_> = wanted.iter().map(|worker| &worker.program).collect();
+        let made = Mutex::new(BTreeMap::new());
+        let place = |program: &Program, result: &Made| {
+            let is_new = match result {
+                Made::Executable(path) => {
+                    install(path, &program.folder.join("bin"), &program.name)?
+                }
+                Made::BinFolder => true,
+            };
+            let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
+            made.insert(program.name.clone(), (result.clone(), is_new));
+            Ok(())
+        };
+        let runner = Runner {
+            project: &self.project,
+            catalogue: &self.catalogue,
+            profile: Profile::Dev,
+            stamp: None,
+            report,
+        };
+        // What is digested beside the compiler may be newer than what that has read. It says so
+        // with the next look at the sources, and costs no time until the program can be served.
+        let digest = || programs.iter().map(|it| self.catalogue.inputs(&self.project, it));
+        let (inputs, failed) = thread::scope(|scope| {
+            let inputs = scope.spawn(|| digest().collect::<Result<Vec<_>, _>>());
+            let failed = runner.run(&programs, &place);
+            (inputs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), failed)
+        });
+        let failed = failed?;
+        let mut made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let programs = wanted
+            .into_iter()
+            .zip(inputs?)
+            .map(|(worker, inputs)| {
+                let made = made.remove(&worker.program.name);
+                let made = made.filter(|_| !failed.contains(&worker.program.name));
+                BuiltProgram { worker, inputs, made }
+            })
+            .collect();
+        Ok(Built { project: &self.project, programs })
+    }
+
+    fn worker(&self, name: &WorkerName) -> Option<&Worker> {
+        self.catalogue.workers.iter().find(|worker| worker.name == *name)
+    }
+}
+
+/// Programs that were built and lie in their places.
+pub struct Built<'t> {
+    project: &'t Project,
+    programs: Vec<BuiltProgram<'t>>,
+}
+
+struct BuiltProgram<'t> {
+    worker: &'t Worker,
+    inputs: Inputs,
+    /// What came out, and whether it is another program than before; `None` where it failed.
+    made: Option<(Made, bool)>,
+}
+
+impl Built<'_> {
+    /// What became of each.
+    pub fn outcomes(&self) -> BTreeMap<WorkerName, Outcome> {
+        let outcome = |program: &BuiltProgram<'_>| match program.made {
+            Some((_, true)) => Outcome::Built,
+            Some((_, false)) => Outcome::Unchanged,
+            None => Outcome::Failed,
+        };
+        let outcomes = self.programs.iter();
+        outcomes.map(|program| (program.worker.name.clone(), outcome(program))).collect()
+    }
+
+    /// Remembers what they were made from, for a later [`SourceTree::stale`]. Not to be called
+    /// where a source has changed since the build began.
+    ///
+    /// # Errors
+    /// When a record cannot be written.
+    pub fn finish(self) -> Result<BTreeMap<WorkerName, Outcome>, BuildError> {
+        for BuiltProgram { worker, inputs, made } in &self.programs {
+            if let Some((made, _)) = made {
+                let record = Record::of(self.project, inputs, made)?;
+                record.write(self.project, Profile::Dev, &worker.program)?;
+            }
+        }
+        Ok(self.outcomes())
     }
 }
 
@@ -105,11 +243,8 @@ fn install(executable: &Path, bin: &Path, name: &str) -> Result<bool, BuildError
     let target = bin.join(name);
     let temporary = bin.join(format!(".{name}.{}", process::id()));
     let put = || -> io::Result<bool> {
-        let new = fs::read(executable)?;
-        match fs::read(&target) {
-            Ok(old) if old == new => return Ok(false),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        if is_same(executable, &target)? {
+            return Ok(false);
         }
         fs::create_dir_all(bin)?;
         fs::copy(executable, &temporary)?;
@@ -122,3 +257,36 @@ fn install(executable: &Path, bin: &Path, name: &str) -> Result<bool, BuildError
         BuildError::io(&target, source)
     })
 }
+
+/// Whether two files have the same bytes. Reads no further than the first that differ.
+fn is_same(new: &Path, old: &Path) -> io::Result<bool> {
+    let old = match File::open(old) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        old => old?,
+    };
+    let new = File::open(new)?;
+    let size = new.metadata()?.len();
+    if size != old.metadata()?.len() {
+        return Ok(false);
+    }
+    const CHUNK: usize = 256 << 10;
+    let (mut a, mut b) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
+    let mut left = size;
+    while left > 0 {
+        for (file, chunk) in [(&new, &mut a), (&old, &mut b)] {
+            chunk.clear();
+            file.take(CHUNK as u64).read_to_end(chunk)?;
+        }
+        if a != b || a.is_empty() {
+            return Ok(false);
+        }
+        left = left.saturating_sub(a.len() as u64);
+    }
+    Ok(true)
+}
+
+// Shared between the threads of a session.
+const _: () = {
+    const fn shared<T: Send + Sync>() {}
+    shared::<SourceTree>();
+};

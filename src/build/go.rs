@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::error::BuildError;
 use super::inputs::Inputs;
 use super::program::Program;
-use super::report::{Event, Report};
+use super::report::{Diagnostic, Event, Place, Report};
 use super::{Profile, Stamp};
 use crate::config::settings::BuildSettings;
 
@@ -73,6 +73,24 @@ pub(super) fn add_inputs(
     Ok(())
 }
 
+/// The folder of the module that the worker in `folder` belongs to: of the nearest `go.mod` in the
+/// project, else the worker's own.
+pub(super) fn module(folder: &Path, project: &Path) -> PathBuf {
+    let within = folder.ancestors().take_while(|above| above.starts_with(project));
+    let module = within.into_iter().find(|above| above.join("go.mod").is_file());
+    module.unwrap_or(folder).to_owned()
+}
+
+/// Whether a file may go into a program, by its path below the module's folder: code anywhere, and
+/// what lies below a `src` and could be embedded.
+pub(super) fn is_source(below: &Path) -> bool {
+    const CODE: [&str; 9] = ["go", "c", "cc", "cpp", "cxx", "h", "hh", "s", "syso"];
+    let extension = below.extension().and_then(|extension| extension.to_str());
+    let is_test = below.to_str().is_some_and(|path| path.ends_with("_test.go"));
+    let in_src = || below.iter().any(|part| part == "src");
+    !is_test && (extension.is_some_and(|found| CODE.contains(&found)) || in_src())
+}
+
 fn add_package(package: &Package, inputs: &mut Inputs) -> Result<(), BuildError> {
     if package.standard {
         return Ok(());
@@ -115,8 +133,25 @@ pub(super) fn build(
     go.args(["build", "-trimpath", "-o"]).arg(output);
     go.arg("-ldflags").arg(link_flags(settings, stamp));
     let built = run(program, go.arg("./src"))?;
-    report.event(Event::Diagnostic(&String::from_utf8_lossy(&built.stderr)));
+    let text = String::from_utf8_lossy(&built.stderr);
+    if !text.trim().is_empty() {
+        let error = text.lines().find_map(|line| place(&program.folder, line));
+        report.event(Event::Diagnostic(Diagnostic { text: &text, error: error.as_ref() }));
+    }
     Ok(built.status.success())
+}
+
+/// What a line such as `src/main.go:14:9: undefined: x` is about. Its path is relative to `folder`,
+/// where go was called.
+fn place(folder: &Path, line: &str) -> Option<Place> {
+    let mut parts = line.splitn(4, ':');
+    let (file, line, column) = (parts.next()?, parts.next()?, parts.next()?);
+    Some(Place {
+        file: folder.join(file),
+        line: line.parse().ok()?,
+        column: column.parse().ok()?,
+        message: parts.next()?.trim().to_owned(),
+    })
 }
 
 /// The mode's own flags, then git's facts for a program that carries them.

@@ -5,6 +5,7 @@
 
 mod cargo;
 mod command;
+mod concern;
 pub mod dev;
 pub mod error;
 pub mod git;
@@ -23,6 +24,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::config::settings::{BuildSettings, DiscoverySettings, Settings};
+pub use concern::Concern;
 pub use error::BuildError;
 use git::GitFacts;
 pub use program::Skipped;
@@ -40,10 +42,13 @@ pub struct Project {
     pub deploy_dir: PathBuf,
     /// Whether compilers may colour their messages.
     pub colour: bool,
+    /// Whether compilers may tell on stderr how far they are.
+    pub progress: bool,
 }
 
 impl Project {
-    /// The project in `root`, to which relative paths of the settings are relative.
+    /// The project in `root`, to which relative paths of the settings are relative, built for
+    /// somebody at a terminal, which can show colours or not.
     ///
     /// # Errors
     /// When there is no such folder.
@@ -56,6 +61,7 @@ impl Project {
             build: settings.build.clone(),
             discovery,
             colour,
+            progress: true,
             root,
         })
     }

@@ -14,7 +14,7 @@ use super::program::{Catalogue, Program, Worker};
 use super::record::Record;
 use super::report::{Event, Report};
 use super::reuse::{Earlier, Found};
-use super::runner::{Changed, Made, Runner};
+use super::runner::{Made, Runner};
 use super::{Profile, Project, Skipped, Stamp};
 use crate::ids::CommitId;
 use crate::store::deployment::{Deployment, SCHEMA};
@@ -121,7 +121,7 @@ impl Assembly<'_> {
         let earlier =
             Earlier::load(deploy).map_err(|source| BuildError::io(deploy.path(), source))?;
         let mut all = BTreeMap::new();
-        let mut changed = Vec::new();
+        let (mut changed, mut inputs_of) = (Vec::new(), BTreeMap::new());
         let workers = self.catalogue.workers.iter().map(|it| (Some(&it.name), &it.program));
         for (name, program) in workers.chain(self.catalogue.server.iter().map(|it| (None, it))) {
             let inputs = self.catalogue.inputs(self.project, program)?;
@@ -137,12 +137,16 @@ impl Assembly<'_> {
                     let it = Provenance { built_from, inputs_md5, reused: Some(reused) };
                     all.insert(program.place.clone(), it);
                 }
-                None => changed.push(Changed { program, inputs }),
+                None => {
+                    changed.push(program);
+                    inputs_of.insert(&program.place, inputs);
+                }
             }
         }
         let built = Mutex::new(&mut all);
-        let place = |program: &Program, made: Made, record: &Record| {
+        let place = |program: &Program, made: &Made| {
             self.place(program, made)?;
+            let record = Record::of(self.project, &inputs_of[&program.place], made)?;
             record.write(self.project, Profile::Release, program)?;
             let it = Provenance {
                 built_from: self.facts.commit.clone(),
@@ -178,11 +182,11 @@ impl Assembly<'_> {
         Ok(None)
     }
 
-    fn place(&self, program: &Program, made: Made) -> Result<(), BuildError> {
+    fn place(&self, program: &Program, made: &Made) -> Result<(), BuildError> {
         let bin = format!("{}/bin", program.place);
         match made {
             Made::Executable(path) => {
-                self.staging.copy_file(&path, &format!("{bin}/{}", program.name))?;
+                self.staging.copy_file(path, &format!("{bin}/{}", program.name))?;
             }
             Made::BinFolder => self.staging.copy_tree(&program.folder.join("bin"), &bin)?,
         }

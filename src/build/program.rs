@@ -24,6 +24,18 @@ pub(super) struct Program {
     pub(super) recipe: Recipe,
 }
 
+impl Program {
+    /// What it is written in, in a word; of a command nobody knows.
+    pub(super) fn language(&self) -> &'static str {
+        match self.recipe {
+            Recipe::Cargo { .. } => "rust",
+            Recipe::Go => "go",
+            Recipe::Command(_) => "command",
+            Recipe::Ready => "script",
+        }
+    }
+}
+
 /// How a program is built.
 pub(super) enum Recipe {
     /// By cargo.
@@ -126,15 +138,8 @@ impl Catalogue {
         } else {
             return Err(BuildError::NoRecipe(folder));
         };
-        let binary = match &file.run {
-            None => format!("bin/{name}"),
-            Some(words) => words
-                .iter()
-                .map(|word| word.strip_prefix("./").unwrap_or(word))
-                .find(|word| word.starts_with("bin/"))
-                .ok_or_else(|| BuildError::RunOutsideBin(folder.clone()))?
-                .to_owned(),
-        };
+        let binary =
+            file.program(&name).ok_or_else(|| BuildError::RunOutsideBin(folder.clone()))?;
         let route = file.route_for(&name);
         let place = format!("workers/{name}");
         let program = Program { name: name.to_string(), place, folder, recipe };

@@ -6,8 +6,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::cargo::files_read;
 use super::error::BuildError;
+use super::inputs::Inputs;
 use super::program::Program;
+use super::runner::Made;
 use super::{Profile, Project};
 use crate::ids::Md5;
 
@@ -22,6 +25,27 @@ pub(super) struct Record {
 }
 
 impl Record {
+    /// What to remember of a build: files of the project that the compiler has read besides the
+    /// known `inputs` are inputs from now on.
+    pub(super) fn of(project: &Project, inputs: &Inputs, made: &Made) -> Result<Self, BuildError> {
+        let read = match made {
+            Made::Executable(path) => {
+                files_read(path).map_err(|source| BuildError::io(path, source))?
+            }
+            Made::BinFolder => Vec::new(),
+        };
+        let target_dir = project.target_dir();
+        let mut embedded: Vec<PathBuf> = read
+            .into_iter()
+            // What a build script generated follows from its own inputs.
+            .filter(|file| !file.starts_with(&target_dir) && !inputs.has(file))
+            .filter_map(|file| Some(file.strip_prefix(&project.root).ok()?.to_owned()))
+            .collect();
+        embedded.sort();
+        let inputs_md5 = inputs.digest_with(&embedded)?;
+        Ok(Self { inputs_md5, embedded })
+    }
+
     /// The record of a program, where there is a readable one.
     pub(super) fn read(project: &Project, profile: Profile, program: &Program) -> Option<Self> {
         serde_json::from_slice(&fs::read(path(project, profile, program)).ok()?).ok()

@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::cargo::{CargoRun, files_read};
+use super::cargo::CargoRun;
 use super::error::BuildError;
-use super::inputs::Inputs;
 use super::program::{Catalogue, Program, Recipe};
-use super::record::{self, Record};
+use super::record;
 use super::report::{Event, Report};
 use super::{Profile, Project, Stamp, command, go};
 
 /// What a build has left.
+#[derive(Clone)]
 pub(super) enum Made {
     /// One executable, somewhere among the compiler's files.
     Executable(PathBuf),
@@ -22,15 +22,8 @@ pub(super) enum Made {
     BinFolder,
 }
 
-/// A program whose inputs have changed.
-pub(super) struct Changed<'a> {
-    pub(super) program: &'a Program,
-    /// What it is made from, without what it embeds.
-    pub(super) inputs: Inputs,
-}
-
-/// Takes what was built, along with the record of it.
-pub(super) type Place<'a> = dyn Fn(&Program, Made, &Record) -> Result<(), BuildError> + Sync + 'a;
+/// Takes what was built.
+pub(super) type Place<'a> = dyn Fn(&Program, &Made) -> Result<(), BuildError> + Sync + 'a;
 
 /// How to build.
 pub(super) struct Runner<'a> {
@@ -42,30 +35,30 @@ pub(super) struct Runner<'a> {
 }
 
 impl Runner<'_> {
-    /// Builds all that can be built, hands each to `place`, and returns the names of those that
-    /// failed.
+    /// Builds all of `programs` that can be built, hands each to `place`, and returns the names of
+    /// those that failed.
     pub(super) fn run(
         &self,
-        changed: &[Changed<'_>],
+        programs: &[&Program],
         place: &Place<'_>,
     ) -> Result<Vec<String>, BuildError> {
-        if changed.is_empty() {
+        if programs.is_empty() {
             return Ok(Vec::new());
         }
-        let names: Vec<_> = changed.iter().map(|it| it.program.name.as_str()).collect();
+        let names: Vec<_> = programs.iter().map(|it| it.name.as_str()).collect();
         self.report.event(Event::Building(&names));
         let mut failed = Vec::new();
         for workspace in 0..self.catalogue.workspaces.len() {
-            failed.extend(self.cargo(workspace, changed, place)?);
+            failed.extend(self.cargo(workspace, programs, place)?);
         }
-        failed.extend(self.side_by_side(changed, place)?);
+        failed.extend(self.side_by_side(programs, place)?);
         Ok(failed)
     }
 
     fn cargo(
         &self,
         index: usize,
-        changed: &[Changed<'_>],
+        programs: &[&Program],
         place: &Place<'_>,
     ) -> Result<Vec<String>, BuildError> {
         let of_workspace = |program| match program {
@@ -76,9 +69,9 @@ impl Runner<'_> {
             }
             _ => None,
         };
-        let wanted: Vec<_> = changed
+        let wanted: Vec<_> = programs
             .iter()
-            .filter_map(|changed| Some((changed, of_workspace(changed.program)?)))
+            .filter_map(|&program| Some((program, of_workspace(program)?)))
             .collect();
         if wanted.is_empty() {
             return Ok(Vec::new());
@@ -95,16 +88,14 @@ impl Runner<'_> {
             target_dir: &target_dir,
             stamp: self.stamp,
             colour: self.project.colour,
+            progress: self.project.progress,
         };
         let executables = run.run(self.report)?;
         let mut failed = Vec::new();
-        for (changed, binary) in wanted {
+        for (program, binary) in wanted {
             match executables.get(&binary.package) {
-                Some(executable) => {
-                    let record = self.record(changed, Some(executable))?;
-                    place(changed.program, Made::Executable(executable.clone()), &record)?;
-                }
-                None => failed.push(changed.program.name.clone()),
+                Some(executable) => place(program, &Made::Executable(executable.clone()))?,
+                None => failed.push(program.name.clone()),
             }
         }
         Ok(failed)
@@ -118,10 +109,10 @@ impl Runner<'_> {
 
     fn side_by_side(
         &self,
-        changed: &[Changed<'_>],
+        programs: &[&Program],
         place: &Place<'_>,
     ) -> Result<Vec<String>, BuildError> {
-        let others = changed.iter().filter(|it| !matches!(it.program.recipe, Recipe::Cargo { .. }));
+        let others = programs.iter().filter(|it| !matches!(it.recipe, Recipe::Cargo { .. }));
         let others: Vec<_> = others.collect();
         let next = Mutex::new(others.iter());
         let worker = || -> Result<Vec<String>, BuildError> {
@@ -129,10 +120,10 @@ impl Runner<'_> {
             loop {
                 // The guard must not outlive this line, or builds would wait for each other.
                 let taken = next.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some(changed) = taken else { return Ok(failed) };
-                match self.alone(changed.program)? {
-                    Some(made) => place(changed.program, made, &self.record(changed, None)?)?,
-                    None => failed.push(changed.program.name.clone()),
+                let Some(program) = taken else { return Ok(failed) };
+                match self.alone(program)? {
+                    Some(made) => place(program, &made)?,
+                    None => failed.push(program.name.clone()),
                 }
             }
         };
@@ -172,28 +163,5 @@ impl Runner<'_> {
             }
             Recipe::Ready | Recipe::Cargo { .. } => Ok(Some(Made::BinFolder)),
         }
-    }
-
-    /// What to remember of a build: files of the project that the compiler has read besides the
-    /// known inputs are inputs from now on.
-    fn record(
-        &self,
-        changed: &Changed<'_>,
-        executable: Option<&Path>,
-    ) -> Result<Record, BuildError> {
-        let read = match executable {
-            Some(path) => files_read(path).map_err(|source| BuildError::io(path, source))?,
-            None => Vec::new(),
-        };
-        let target_dir = self.project.target_dir();
-        let mut embedded: Vec<PathBuf> = read
-            .into_iter()
-            // What a build script generated follows from its own inputs.
-            .filter(|file| !file.starts_with(&target_dir) && !changed.inputs.has(file))
-            .filter_map(|file| Some(file.strip_prefix(&self.project.root).ok()?.to_owned()))
-            .collect();
-        embedded.sort();
-        let inputs_md5 = changed.inputs.digest_with(&embedded)?;
-        Ok(Record { inputs_md5, embedded })
     }
 }

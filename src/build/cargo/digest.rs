@@ -50,6 +50,27 @@ impl Workspace {
         Ok(())
     }
 
+    /// The files that say what there is to build, and how: of the workspace, and of each package in
+    /// a folder that `binary` is made from.
+    pub(in super::super) fn manifests(&self, binary: &Binary) -> Vec<PathBuf> {
+        let own = ["Cargo.toml", "Cargo.lock", "rust-toolchain", "rust-toolchain.toml"];
+        let packages = self.local_packages(binary);
+        own.iter()
+            .map(|name| self.root.join(name))
+            .chain(packages.map(|package| package.manifest_path.clone().into_std_path_buf()))
+            .collect()
+    }
+
+    /// The folders that hold the sources of `binary`.
+    pub(in super::super) fn source_folders(&self, binary: &Binary) -> Vec<PathBuf> {
+        self.local_packages(binary).flat_map(source_folders).map(Path::to_owned).collect()
+    }
+
+    fn local_packages<'a>(&'a self, binary: &'a Binary) -> impl Iterator<Item = &'a Package> {
+        let closure = self.closure(&binary.package).into_iter();
+        closure.filter_map(|id| self.packages.get(id)).filter(|package| package.source.is_none())
+    }
+
     /// The package and all it needs to be built, in a fixed order.
     fn closure<'a>(&'a self, package: &'a PackageId) -> BTreeSet<&'a PackageId> {
         let mut found = BTreeSet::new();
@@ -98,33 +119,38 @@ impl Workspace {
 
 /// The source files of a package in a folder.
 fn package_files(package: &Package) -> Result<Vec<PathBuf>, BuildError> {
-    let manifest = package.manifest_path.as_std_path();
-    let folder = manifest.parent().unwrap_or(manifest);
-    let built = |target: &&cargo_metadata::Target| {
-        !(target.is_test() || target.is_bench() || target.is_example())
-    };
-    let has_build_script = package.targets.iter().any(|target| target.is_custom_build());
-    let mut folders = BTreeSet::new();
-    for target in package.targets.iter().filter(built) {
-        folders.extend(target.src_path.as_std_path().parent());
-    }
-    if has_build_script {
-        folders.insert(folder);
-    }
-    let mut files = vec![manifest.to_owned()];
-    for (index, source_folder) in folders.iter().enumerate() {
-        // Sorted, so a folder comes before what is below it.
-        if folders.iter().take(index).any(|earlier| source_folder.starts_with(earlier)) {
-            continue;
-        }
-        files.extend(sources(source_folder, &|path| {
-            is_source(path) && !in_other_package(source_folder, path)
-        })?);
+    let mut files = vec![package.manifest_path.as_std_path().to_owned()];
+    for folder in source_folders(package) {
+        files.extend(sources(folder, &|path| is_source(path) && !in_other_package(folder, path))?);
     }
     Ok(files)
 }
 
-fn is_source(path: &Path) -> bool {
+/// The folders that the sources of a package in a folder are in, none below another.
+fn source_folders(package: &Package) -> Vec<&Path> {
+    let manifest = package.manifest_path.as_std_path();
+    let built = |target: &&cargo_metadata::Target| {
+        !(target.is_test() || target.is_bench() || target.is_example())
+    };
+    let mut folders = BTreeSet::new();
+    for target in package.targets.iter().filter(built) {
+        folders.extend(target.src_path.as_std_path().parent());
+    }
+    if package.targets.iter().any(|target| target.is_custom_build()) {
+        folders.extend(manifest.parent());
+    }
+    let mut outermost: Vec<&Path> = Vec::new();
+    // Sorted, so a folder comes before what is below it.
+    for folder in folders {
+        if !outermost.iter().any(|outer| folder.starts_with(outer)) {
+            outermost.push(folder);
+        }
+    }
+    outermost
+}
+
+/// Whether a file in a source folder counts, by its path below that.
+pub(in super::super) fn is_source(path: &Path) -> bool {
     let mut parts = path.iter().collect::<Vec<_>>();
     parts.pop();
     // `src/bin` is where cargo looks for further programs.
@@ -135,7 +161,7 @@ fn is_source(path: &Path) -> bool {
 }
 
 /// Whether a folder between `folder` and the file is a package of its own.
-fn in_other_package(folder: &Path, file: &Path) -> bool {
+pub(in super::super) fn in_other_package(folder: &Path, file: &Path) -> bool {
     file.ancestors()
         .skip(1)
         .take_while(|between| !between.as_os_str().is_empty())

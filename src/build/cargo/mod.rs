@@ -15,6 +15,7 @@ use cargo_metadata::{Metadata, MetadataCommand, Node, Package, PackageId, Target
 use super::Profile;
 use super::error::BuildError;
 pub(super) use depinfo::files_read;
+pub(super) use digest::{in_other_package, is_source};
 pub(super) use run::CargoRun;
 
 /// The cargo to call: the one that calls us, where one does.
@@ -24,7 +25,7 @@ fn program() -> OsString {
 
 /// A cargo workspace with its resolved dependencies; a package that stands alone is one, too.
 pub(super) struct Workspace {
-    root: PathBuf,
+    pub(super) root: PathBuf,
     packages: HashMap<PackageId, Package>,
     nodes: HashMap<PackageId, Node>,
     members: Vec<PackageId>,

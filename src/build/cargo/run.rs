@@ -1,14 +1,16 @@
 //! One call of cargo for all programs of a workspace.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 
+use cargo_metadata::diagnostic::DiagnosticLevel;
 use cargo_metadata::{Message, PackageId};
 
 use super::super::error::BuildError;
-use super::super::report::{Event, Report};
+use super::super::report::{Diagnostic, Event, Place, Report};
 use super::super::{Profile, Stamp};
 use super::{Binary, Workspace, program};
 
@@ -30,17 +32,20 @@ pub(in super::super) struct CargoRun<'a> {
     pub(in super::super) target_dir: &'a Path,
     pub(in super::super) stamp: Option<&'a Stamp>,
     pub(in super::super) colour: bool,
+    /// Whether cargo tells on stderr how far it is; otherwise its own errors go to `report`.
+    pub(in super::super) progress: bool,
 }
 
 impl CargoRun<'_> {
-    /// Builds as many as can be built; the compiler's messages go to `report`, and cargo's own to
-    /// stderr.
+    /// Builds as many as can be built; the compiler's messages go to `report`.
     pub(in super::super) fn run(&self, report: &dyn Report) -> Result<Executables, BuildError> {
         let spawn = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => BuildError::NoRust,
             _ => BuildError::io("cargo", error),
         };
         let mut cargo = self.command().spawn().map_err(spawn)?;
+        // Beside stdout, or one of the two would fill up while the other is read.
+        let words = cargo.stderr.take().map(|stderr| thread::spawn(|| read_all(stderr)));
         let mut executables = Executables::new();
         if let Some(stdout) = cargo.stdout.take() {
             for message in Message::parse_stream(BufReader::new(stdout)) {
@@ -57,7 +62,9 @@ impl CargoRun<'_> {
                     }
                     Message::CompilerMessage(message) => {
                         if let Some(text) = &message.message.rendered {
-                            report.event(Event::Diagnostic(text));
+                            let error = self.place(&message.message);
+                            let error = error.as_ref();
+                            report.event(Event::Diagnostic(Diagnostic { text, error }));
                         }
                     }
                     // A script's or a macro's own words.
@@ -68,12 +75,36 @@ impl CargoRun<'_> {
         }
         // Its verdict is in what it built.
         cargo.wait().map_err(|source| BuildError::io("cargo", source))?;
+        if let Some(words) = words {
+            let words = words.join().unwrap_or_default();
+            if !words.is_empty() {
+                report.event(Event::Output(&words));
+            }
+        }
         Ok(executables)
+    }
+
+    /// What an error is about. Its paths are relative to the workspace.
+    fn place(&self, message: &cargo_metadata::diagnostic::Diagnostic) -> Option<Place> {
+        if message.level != DiagnosticLevel::Error {
+            return None;
+        }
+        let span = message.spans.iter().find(|span| span.is_primary)?;
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Some(Place {
+            file: self.workspace.root.join(&span.file_name),
+            line: number(span.line_start),
+            column: number(span.column_start),
+            message: message.message.clone(),
+        })
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(program());
         command.current_dir(&self.workspace.root).stdin(Stdio::null()).stdout(Stdio::piped());
+        if !self.progress {
+            command.arg("--quiet").stderr(Stdio::piped());
+        }
         command.args(["build", "--keep-going", "--message-format"]);
         command.arg(if self.colour { "json-diagnostic-rendered-ansi" } else { "json" });
         command.args(["--color", if self.colour { "always" } else { "never" }]);
@@ -100,4 +131,12 @@ impl CargoRun<'_> {
         }
         command
     }
+}
+
+/// What a stream says until it ends, as far as it is text.
+fn read_all(mut stream: impl Read) -> String {
+    let mut bytes = Vec::new();
+    // What could be read is better than nothing.
+    let _ = stream.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -26,8 +26,7 @@ impl Report for Output {
             Event::Tree(facts) => drop(self.line(tree_line(facts, self.painter()))),
             Event::Building(names) => self.message(format_args!("building {}", names.join(", "))),
             // The compiler's own words, in its own colours.
-            Event::Diagnostic(text) if text.trim().is_empty() => {}
-            Event::Diagnostic(text) => self.explanation(text.trim_end()),
+            Event::Diagnostic(message) => self.explanation(message.text.trim_end()),
             Event::Output(text) => self.explanation(printable_lines(text.trim_end())),
             Event::Damaged { name, commit, file } => self.warning(format_args!(
                 "{name}: {file} of deploy/{commit} is not what was built, so it is built again"

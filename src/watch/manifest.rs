@@ -12,6 +12,8 @@ use futures_util::StreamExt;
 use inotify::{EventMask, EventStream, Inotify, WatchMask};
 use tokio::time::{Instant, sleep_until};
 
+use super::limits;
+
 /// Waits for a manifest to change.
 #[derive(Debug)]
 pub struct ManifestWatch {
@@ -93,17 +95,12 @@ impl ManifestWatch {
             Err(error) => {
                 let poll = self.interval.as_secs();
                 let dir = dir.display();
-                // inotify(7): ENOSPC means the limit on watches, EMFILE the one on instances.
-                match error.raw_os_error().map(nix::errno::Errno::from_raw) {
-                    Some(nix::errno::Errno::ENOSPC) => tracing::warn!(
+                match limits::remedy(&error) {
+                    Some(command) => tracing::warn!(
                         "cannot watch {dir}, polling every {poll} s: raise the limit with \
-                         'sysctl fs.inotify.max_user_watches=524288'"
+                         '{command}'"
                     ),
-                    Some(nix::errno::Errno::EMFILE) => tracing::warn!(
-                        "cannot watch {dir}, polling every {poll} s: raise the limit with \
-                         'sysctl fs.inotify.max_user_instances=1024'"
-                    ),
-                    _ => tracing::debug!("cannot watch {dir} yet: {error}"),
+                    None => tracing::debug!("cannot watch {dir} yet: {error}"),
                 }
             }
         }

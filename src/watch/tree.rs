@@ -1,0 +1,280 @@
+//! Noticing that files of a source tree were written to.
+//!
+//! inotify watches *folders*: editors replace files, and a watch on a file would go with the old
+//! one. Where the kernel's limits do not allow that, the tree is looked through every second.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use inotify::{Event, EventMask, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
+use tokio::time::{Instant, sleep_until};
+
+use super::debounce::Debounce;
+use super::limits;
+use super::selection::{Selection, walk};
+
+/// How often the tree is looked through where it cannot be watched.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How long changes are held back while git writes files.
+const PATIENCE_WITH_GIT: Duration = Duration::from_secs(10);
+
+/// Whole events of names of any length: one read takes some dozens of them.
+const BUFFER: usize = 16 << 10;
+
+/// A change of a file by whoever writes to it, or of a name.
+const MASK: WatchMask = WatchMask::CLOSE_WRITE
+    .union(WatchMask::CREATE)
+    .union(WatchMask::DELETE)
+    .union(WatchMask::MOVED_FROM)
+    .union(WatchMask::MOVED_TO)
+    .union(WatchMask::ATTRIB)
+    .union(WatchMask::ONLYDIR)
+    .union(WatchMask::DONT_FOLLOW);
+
+/// Waits for files of a tree to change.
+pub struct TreeWatch {
+    root: PathBuf,
+    selection: Arc<dyn Selection>,
+    debounce: Debounce,
+    watching: Watching,
+    pending: BTreeSet<PathBuf>,
+    rescan: bool,
+}
+
+/// What may have changed, once nothing more has for a while.
+#[derive(Debug)]
+pub struct Changes {
+    /// Files and folders, some of which may be gone, or be what they were.
+    pub paths: BTreeSet<PathBuf>,
+    /// Whether anything else may have changed as well.
+    pub rescan: bool,
+    /// When the last of it was noticed.
+    pub last: Instant,
+}
+
+enum Watching {
+    Folders(Folders),
+    Polling { reason: String, next: Instant },
+}
+
+struct Folders {
+    events: EventStream<Vec<u8>>,
+    watches: Watches,
+    by_descriptor: HashMap<WatchDescriptor, PathBuf>,
+    by_path: BTreeMap<PathBuf, WatchDescriptor>,
+}
+
+impl TreeWatch {
+    /// Watches what is selected below `root`; changes are told of once there were none for
+    /// `debounce`, and half a second after the first at the latest. Blocks.
+    pub fn new(root: &Path, selection: Arc<dyn Selection>, debounce: Duration) -> Self {
+        let watching = Watching::begin(root, &selection);
+        Self {
+            root: root.to_owned(),
+            selection,
+            debounce: Debounce::new(debounce),
+            watching,
+            pending: BTreeSet::new(),
+            rescan: false,
+        }
+    }
+
+    /// Watches another selection from now on. Blocks.
+    pub fn select(&mut self, selection: Arc<dyn Selection>, debounce: Duration) {
+        self.selection = selection;
+        self.watching = Watching::begin(&self.root, &self.selection);
+        let pending = self.debounce.take();
+        self.debounce = Debounce::new(debounce);
+        pending.into_iter().for_each(|at| self.debounce.changed(at));
+    }
+
+    /// How many folders are watched.
+    pub fn folders(&self) -> usize {
+        match &self.watching {
+            Watching::Folders(folders) => folders.by_path.len(),
+            Watching::Polling { .. } => walk(&self.root, &self.selection, false).folders.len(),
+        }
+    }
+
+    /// Why the tree is looked through every second, and what to type against it; `None` where it
+    /// is watched.
+    pub fn polling(&self) -> Option<&str> {
+        match &self.watching {
+            Watching::Folders(_) => None,
+            Watching::Polling { reason, .. } => Some(reason),
+        }
+    }
+
+    /// Completes when something may have changed.
+    ///
+    /// Cancel safe: what was noticed is only forgotten once it was returned.
+    pub async fn changed(&mut self) -> Changes {
+        loop {
+            let due = self.due();
+            match &mut self.watching {
+                Watching::Folders(folders) => tokio::select! {
+                    event = folders.events.next() => self.heed(event),
+                    () = until(due) => {
+                        if let Some(last) = self.debounce.take() {
+                            let paths = std::mem::take(&mut self.pending);
+                            let rescan = std::mem::take(&mut self.rescan);
+                            return Changes { paths, rescan, last };
+                        }
+                    }
+                },
+                Watching::Polling { next, .. } => {
+                    sleep_until(*next).await;
+                    *next = Instant::now() + POLL;
+                    self.debounce.take();
+                    self.pending.clear();
+                    self.rescan = false;
+                    let last = Instant::now();
+                    return Changes { paths: BTreeSet::new(), rescan: true, last };
+                }
+            }
+        }
+    }
+
+    /// When the pending changes are to be told. While git is in the middle of writing files they
+    /// wait, so that a checkout of many is one change.
+    fn due(&self) -> Option<Instant> {
+        let due = self.debounce.due()?;
+        let git_writes = due <= Instant::now() && self.root.join(".git/index.lock").exists();
+        let patience =
+            self.debounce.since().is_some_and(|first| first.elapsed() < PATIENCE_WITH_GIT);
+        if git_writes && patience {
+            Some(Instant::now() + Duration::from_millis(20))
+        } else {
+            Some(due)
+        }
+    }
+
+    fn heed(&mut self, event: Option<io::Result<Event<std::ffi::OsString>>>) {
+        let event = match event {
+            Some(Ok(event)) => event,
+            // It cannot be read any more: begin anew, and look at everything.
+            Some(Err(_)) | None => return self.begin_anew(),
+        };
+        let Watching::Folders(folders) = &mut self.watching else { return };
+        if event.mask.contains(EventMask::Q_OVERFLOW) {
+            return self.begin_anew();
+        }
+        if event.mask.contains(EventMask::IGNORED) {
+            folders.forget(&event.wd);
+            return;
+        }
+        let Some(folder) = folders.by_descriptor.get(&event.wd) else { return };
+        let Some(name) = event.name else { return };
+        let path = folder.join(name);
+        if event.mask.contains(EventMask::ISDIR) {
+            if event.mask.contains(EventMask::ATTRIB) || !self.selection.enters(&path) {
+                return;
+            }
+            if event.mask.intersects(EventMask::CREATE | EventMask::MOVED_TO) {
+                // Its files may have come before the watch: the folder as a whole has changed.
+                if let Err(error) = folders.add(&path, &self.selection) {
+                    self.watching = Watching::polling(&error);
+                }
+            } else {
+                folders.remove_below(&path);
+            }
+        } else if !self.selection.wants(&path) {
+            return;
+        }
+        self.pending.insert(path);
+        self.debounce.changed(Instant::now());
+    }
+
+    fn begin_anew(&mut self) {
+        self.watching = Watching::begin(&self.root, &self.selection);
+        self.rescan = true;
+        self.debounce.changed(Instant::now());
+    }
+}
+
+impl Watching {
+    fn begin(root: &Path, selection: &Arc<dyn Selection>) -> Self {
+        let begin = || -> io::Result<Folders> {
+            let inotify = Inotify::init()?;
+            let watches = inotify.watches();
+            let events = inotify.into_event_stream(vec![0; BUFFER])?;
+            let mut folders = Folders {
+                events,
+                watches,
+                by_descriptor: HashMap::new(),
+                by_path: BTreeMap::new(),
+            };
+            folders.add(root, selection)?;
+            Ok(folders)
+        };
+        begin().map_or_else(|error| Self::polling(&error), Self::Folders)
+    }
+
+    fn polling(error: &io::Error) -> Self {
+        let every = POLL.as_secs();
+        let reason = match limits::remedy(error) {
+            Some(command) => format!(
+                "the source tree is looked through every {every} s, as the kernel's limit on \
+                 watching is reached; to raise it: {command}"
+            ),
+            None => format!(
+                "the source tree is looked through every {every} s, as it cannot be watched: {error}"
+            ),
+        };
+        Self::Polling { reason, next: Instant::now() + POLL }
+    }
+}
+
+impl Folders {
+    /// Watches a folder and what is selected below it.
+    fn add(&mut self, folder: &Path, selection: &Arc<dyn Selection>) -> io::Result<()> {
+        for path in walk(folder, selection, false).folders {
+            match self.watches.add(&path, MASK) {
+                Ok(descriptor) => {
+                    self.by_descriptor.insert(descriptor.clone(), path.clone());
+                    self.by_path.insert(path, descriptor);
+                }
+                // It has gone again.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// A folder was moved away or deleted: what is below it has another path now, or none.
+    fn remove_below(&mut self, folder: &Path) {
+        let below = self.by_path.range(folder.to_owned()..);
+        let gone: Vec<_> = below
+            .take_while(|(path, _)| path.starts_with(folder))
+            .map(|(path, descriptor)| (path.clone(), descriptor.clone()))
+            .collect();
+        for (path, descriptor) in gone {
+            self.by_path.remove(&path);
+            self.by_descriptor.remove(&descriptor);
+            // Fails where the kernel has ended it already.
+            let _ = self.watches.remove(descriptor);
+        }
+    }
+
+    fn forget(&mut self, descriptor: &WatchDescriptor) {
+        if let Some(path) = self.by_descriptor.remove(descriptor)
+            && self.by_path.get(&path) == Some(descriptor)
+        {
+            self.by_path.remove(&path);
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

@@ -7,6 +7,7 @@ pub mod build;
 pub mod config;
 pub mod ctl;
 pub mod daemon;
+pub mod dev;
 pub mod ids;
 pub mod launcher;
 pub mod proxy;

@@ -18,12 +18,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("rollout", &["ids", "config", "store", "proxy", "launcher", "sd"]),
     ("build", &["ids", "config", "store", "version"]),
     ("admin", &["ids", "config"]),
+    ("dev", &["ids", "config", "build", "watch", "proxy", "rollout", "admin"]),
     ("ctl", &["ids", "config", "store", "build", "admin", "version"]),
     (
         "daemon",
         &[
             "ids", "config", "store", "sd", "watch", "proxy", "launcher", "rollout", "admin",
-            "version",
+            "dev", "version",
         ],
     ),
 ];

@@ -274,6 +274,10 @@ pub struct WorkerSettings {
     pub run: Option<Vec<String>>,
     /// The command that builds it; `None` where cargo or go does.
     pub build: Option<Vec<String>>,
+    /// Whether a change of `private/` in the source tree calls for a new generation. In a
+    /// deployment it always does. No part of the digest: what it says is in the sums.
+    #[serde(skip)]
+    pub restart_on_private: bool,
     /// Environment in configuration order of precedence, `${…}` expanded for this worker.
     pub env: BTreeMap<String, String>,
     /// See [`WorkerDefaults::go_max_procs`].
@@ -304,6 +308,14 @@ pub struct WorkerSettings {
     pub cache_templates: bool,
     /// See [`WorkerDefaults::watch_resources`].
     pub watch_resources: bool,
+}
+
+impl WorkerSettings {
+    /// The file below its folder that runs: `bin/<name>`, or the one of `bin/` that `run:` names
+    /// first; `None` where it names none.
+    pub fn program(&self, name: &WorkerName) -> Option<String> {
+        super::worker::program(self.run.as_deref(), name)
+    }
 }
 
 /// How programs are built.

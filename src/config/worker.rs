@@ -35,6 +35,8 @@ pub struct WorkerFile {
     pub build: Option<Vec<String>>,
     /// The command that runs it; `None` for `bin/<name>`.
     pub run: Option<Vec<String>>,
+    /// Whether a change of `private/` in the source tree calls for a new generation.
+    pub restart_on_private: bool,
     /// The credentials it asks for.
     pub credentials: BTreeSet<CredentialName>,
     /// What it changes of the defaults, or asks for beyond them.
@@ -70,10 +72,24 @@ impl WorkerFile {
         ConfigErrors::check(scope.finish()).map(|()| file)
     }
 
+    /// The file below the worker's folder that runs: `bin/<name>`, or the one of `bin/` that `run:`
+    /// names first; `None` where it names none.
+    pub fn program(&self, name: &WorkerName) -> Option<String> {
+        program(self.run.as_deref(), name)
+    }
+
     /// Where the worker is mounted.
     pub fn route_for(&self, name: &WorkerName) -> RoutePath {
         self.route.clone().unwrap_or_else(|| RoutePath::from_worker_name(name))
     }
+}
+
+/// See [`WorkerFile::program`].
+pub(super) fn program(run: Option<&[String]>, name: &WorkerName) -> Option<String> {
+    let Some(words) = run else { return Some(format!("{BIN_DIR}/{name}")) };
+    let inside = |word: &&str| word.strip_prefix(BIN_DIR).is_some_and(|it| it.starts_with('/'));
+    let mut words = words.iter().map(|word| word.strip_prefix("./").unwrap_or(word));
+    words.find(inside).map(str::to_owned)
 }
 
 /// Reads every key the file may have.
@@ -98,6 +114,7 @@ pub(super) fn read_keys(file: &mut Section<'_, '_>) -> WorkerFile {
         health_path: file.parsed("health_path", health_path).map(|found| found.value),
         build: command(file, "build"),
         run,
+        restart_on_private: file.flag("restart_on_private").is_some_and(|found| found.value),
         credentials: file
             .list("credentials", CredentialName::from_str)
             .into_iter()
@@ -176,7 +193,8 @@ mod tests {
              build: npm ci\nrun: [/usr/bin/node, bin/server.js]\nmemory_max: 256M\n\
              cpu_quota: 50%\ntasks_max: 64\ngo_max_procs: 2\nmax_requests: 10\n\
              read_timeout_seconds: 5\nenv: {A: '${WORKER_BASE}/x'}\nstate_directory: true\n\
-             credentials: [db]\nsandbox: {memory_deny_write_execute: false}\n",
+             credentials: [db]\nsandbox: {memory_deny_write_execute: false}\n\
+             restart_on_private: true\n",
         )
         .unwrap();
         assert_eq!(file.route_for(&"index".parse().unwrap()).as_str(), "/shop");
@@ -185,6 +203,7 @@ mod tests {
         assert_eq!(file.health_path.as_deref(), Some("/up?deep=1"));
         assert_eq!(file.build.unwrap(), ["npm", "ci"]);
         assert_eq!(file.run.unwrap(), ["/usr/bin/node", "bin/server.js"]);
+        assert!(file.restart_on_private);
         assert_eq!(file.overrides.memory_max, Some(256 << 20));
         assert_eq!(file.overrides.cpu_quota_percent, Some(50));
         assert_eq!(file.overrides.tasks_max, Some(64));

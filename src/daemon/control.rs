@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 
 use super::reloads::Reloads;
 use crate::admin::api::{
@@ -27,6 +28,8 @@ pub(super) struct DaemonControl {
     reloads: Reloads,
     counters: CountersReader,
     feed: Feed,
+    /// `None` where nothing is built.
+    rebuild: Option<mpsc::Sender<()>>,
     mode: Mode,
     started_at: Timestamp,
     stopping: AtomicBool,
@@ -38,10 +41,11 @@ impl DaemonControl {
         reloads: Reloads,
         counters: CountersReader,
         feed: Feed,
+        rebuild: Option<mpsc::Sender<()>>,
         mode: Mode,
     ) -> Self {
         let (started_at, stopping) = (Timestamp::now(), AtomicBool::new(false));
-        Self { rollout, reloads, counters, feed, mode, started_at, stopping }
+        Self { rollout, reloads, counters, feed, rebuild, mode, started_at, stopping }
     }
 
     /// The daemon was told to stop.
@@ -116,9 +120,16 @@ impl Control for DaemonControl {
     }
 
     fn rebuild(&self) -> Result<(), String> {
+        if let Some(rebuild) = &self.rebuild {
+            // One that is asked for already will see what this one would.
+            let _ = rebuild.try_send(());
+            return Ok(());
+        }
         Err(match self.mode {
             Mode::Prod => "this is no development mode: workers run from deployments".to_owned(),
-            Mode::Dev => "this tqserver builds nothing itself: tqctl build --dev".to_owned(),
+            Mode::Dev => "nothing is watched here (deployment.dev.file_watcher.enabled): \
+                          tqctl build --dev"
+                .to_owned(),
         })
     }
 }

@@ -20,6 +20,7 @@ use crate::admin;
 use crate::admin::feed::Feed;
 use crate::config;
 use crate::config::settings::{Mode, Settings};
+use crate::dev;
 use crate::launcher::bus::BusLauncher;
 use crate::launcher::{LauncherConfig, Output};
 use crate::proxy::table::PublishedTable;
@@ -114,10 +115,24 @@ impl<'a> Prepared<'a> {
             Arc::clone(&shared),
             settings.listener.port,
         );
+        let (rebuild, rebuilds) = mpsc::channel(1);
+        let session = match settings.mode {
+            Mode::Dev => {
+                let (sources, settings) = (sources.clone(), settings.clone());
+                let (feed, rebuild) = (feed.clone(), rebuilds);
+                dev::Session::open(dev::Parts { sources, settings, feed, rebuild }).await
+            }
+            Mode::Prod => None,
+        };
+        let rebuild = session.is_some().then_some(rebuild);
+        let mut loader = Loader::new(sources, output.clone(), args.verify_scope(), paths.state());
+        if let Some(session) = &session {
+            loader = loader.holding_back(session.held_back());
+        }
         let parts = Parts {
             launcher: Arc::clone(&launcher),
             table: Arc::clone(&table),
-            loader: Loader::new(sources, output.clone(), args.verify_scope(), paths.state()),
+            loader,
             state: StateFile::in_dir(paths.state()),
             last_lines: LastLines::new(output, args.journal_manager()),
             apply: Box::new(apply),
@@ -126,6 +141,9 @@ impl<'a> Prepared<'a> {
         let (actor, rollout, inbox) = Actor::new(parts, settings);
         let (mut tasks, mut followers) = (JoinSet::new(), JoinSet::new());
         tasks.spawn(actor.run(inbox));
+        if let Some(session) = session {
+            tasks.spawn(session.run(rollout.clone()));
+        }
         if settings.mode == Mode::Prod && settings.deployments.reload_on_change {
             tasks.spawn(follow::manifest(settings.deployments.clone(), rollout.clone()));
         }
@@ -157,6 +175,7 @@ impl<'a> Prepared<'a> {
             reloads.clone(),
             counters.clone(),
             feed,
+            rebuild,
             settings.mode,
         );
         let (control, stopping) = (Arc::new(control), CancellationToken::new());

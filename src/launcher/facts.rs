@@ -4,6 +4,8 @@
 mod credentials;
 
 use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -67,12 +69,27 @@ pub fn read(
         let configured = Configured::read(config, worker, source, &base, &base)?;
         let parts = match source {
             Source::Deployment(commit) => recorded(config, worker, commit)?,
-            Source::Tree => hashed(worker, &base, &configured.anywhere, digests)?,
+            Source::Tree => hashed(config, worker, &base, &configured.anywhere, digests)?,
         };
         let fingerprint = fingerprint(&parts, &configured);
         Ok(Facts { base: base.clone(), settings: configured.here, fingerprint })
     };
     read().map_err(|reason| LaunchError::Refused { worker: worker.clone(), reason })
+}
+
+/// What is configured for `worker`, whether it was built or not.
+///
+/// # Errors
+/// [`LaunchError::Refused`] when its `worker.yaml` does not make sense.
+pub fn settings(
+    config: &LauncherConfig,
+    worker: &WorkerName,
+    source: &Source,
+) -> Result<WorkerSettings, LaunchError> {
+    let base = config.base(worker, source);
+    Configured::read(config, worker, source, &base, &base)
+        .map(|configured| configured.here)
+        .map_err(|reason| LaunchError::Refused { worker: worker.clone(), reason })
 }
 
 /// What is known of `worker` as deployed with `commit`, from the verified copy of its folder and
@@ -111,23 +128,45 @@ fn recorded(
     Ok(PartDigests { binary: part.binary_md5, private: part.private_md5 })
 }
 
-/// The digests of what is in the source tree now.
+/// The digests of what is in the source tree now. `private/` is read by workers as they run; it
+/// counts, along with what all workers share of it, where a worker asks to be started anew.
 fn hashed(
+    config: &LauncherConfig,
     worker: &WorkerName,
     base: &Path,
     settings: &WorkerSettings,
     cache: &mut DigestCache,
 ) -> Result<PartDigests, String> {
-    let tree = digest::subtrees(base, &["bin", "private", "config"], cache, Timestamp::now())
-        .map_err(|error| error.to_string())?;
-    let binary = match &settings.run {
-        Some(_) => tree.md5_of(&["bin"]),
-        None => tree.files.get(&format!("bin/{worker}")).map(|file| file.md5).ok_or_else(|| {
-            let path = base.join("bin").join(worker.as_str());
-            format!("{} is missing: `tqctl build --dev` makes it", path.display())
-        })?,
+    let mut of = |folder: &Path, subfolders: &[&str]| {
+        let tree = digest::subtrees(folder, subfolders, cache, Timestamp::now());
+        tree.map(|tree| tree.md5).map_err(|error| error.to_string())
     };
-    Ok(PartDigests { binary, private: tree.md5_of(&["private", "config"]) })
+    let binary = if settings.run.is_none() && settings.build.is_none() {
+        identity(&base.join("bin").join(worker.as_str()))?
+    } else {
+        of(base, &["bin"])?
+    };
+    let mut private = of(base, &["config"])?;
+    if settings.restart_on_private {
+        let shared = config.workers_dir.join("shared");
+        let sums = [private, of(base, &["private"])?, of(&shared, &["private"])?];
+        private = digest::md5(&sums.map(|sum| *sum.as_bytes()).concat());
+    }
+    Ok(PartDigests { binary, private })
+}
+
+/// What tells one build of a program from another. A toolchain's programs may be of a hundred
+/// megabytes, and are replaced only by a program that differs (`build::dev`): so which file it is
+/// stands for its content.
+fn identity(program: &Path) -> Result<Md5, String> {
+    let path = program.display();
+    let file = program.metadata().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => format!("{path} is missing: `tqctl build --dev` makes it"),
+        _ => format!("{path}: {error}"),
+    })?;
+    let times = [file.mtime(), file.mtime_nsec()].map(i64::cast_unsigned);
+    let fields = [file.dev(), file.ino(), file.size(), times[0], times[1]];
+    Ok(digest::md5(&fields.map(u64::to_le_bytes).concat()))
 }
 
 /// A worker's effective settings, twice.

@@ -9,7 +9,7 @@ use crate::launcher::Source;
 use crate::proxy::table::PublicTree;
 
 /// Everything a rollout needs to know of what is wanted.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Desired {
     /// The commit; `None` when workers run from the source tree.
     pub commit: Option<CommitId>,
@@ -21,6 +21,26 @@ pub struct Desired {
     pub deployment_id: Option<String>,
     /// Each worker.
     pub workers: BTreeMap<WorkerName, DesiredWorker>,
+    /// Workers of the source tree that have no program yet. Their routes are published, and
+    /// requests for them wait.
+    pub unbuilt: BTreeMap<WorkerName, UnbuiltWorker>,
+}
+
+/// A worker whose program is still to be built.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UnbuiltWorker {
+    /// What holds for it.
+    pub settings: Arc<WorkerSettings>,
+    /// Its public files, nearest first.
+    pub public: Vec<PublicTree>,
+}
+
+impl Desired {
+    /// The settings of every worker, built or not.
+    pub fn settings(&self) -> impl Iterator<Item = (&WorkerName, &Arc<WorkerSettings>)> {
+        let built = self.workers.iter().map(|(name, worker)| (name, &worker.settings));
+        built.chain(self.unbuilt.iter().map(|(name, worker)| (name, &worker.settings)))
+    }
 }
 
 /// What is wanted of one worker.

@@ -1,7 +1,7 @@
 //! The life of one generation. `lifecycle.dot` beside this file draws it; a test compares the two.
 
 use std::fmt;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::ids::{Generation, Md5, UnitName};
 use crate::launcher::Source;
@@ -90,6 +90,8 @@ pub struct Tracked {
     pub source: Source,
     /// What it was made of: equal fingerprints need no restart.
     pub fingerprint: Md5,
+    /// When it was asked for; `None` where somebody else did.
+    asked: Option<Instant>,
     phase: Phase,
 }
 
@@ -111,7 +113,8 @@ impl Tracked {
         fingerprint: Md5,
         now: Instant,
     ) -> Self {
-        Self { unit, generation, source, fingerprint, phase: Phase::Starting { since: now } }
+        let phase = Phase::Starting { since: now };
+        Self { unit, generation, source, fingerprint, asked: Some(now), phase }
     }
 
     /// A generation found alive, in the phase its state calls for.
@@ -122,7 +125,16 @@ impl Tracked {
         fingerprint: Md5,
         phase: Phase,
     ) -> Self {
-        Self { unit, generation, source, fingerprint, phase }
+        Self { unit, generation, source, fingerprint, asked: None, phase }
+    }
+
+    /// How long it took from the asking to its place in the published table; `None` while it has
+    /// none, or where somebody else asked.
+    pub fn start_took(&self) -> Option<Duration> {
+        match self.phase {
+            Phase::Serving { since } => Some(since - self.asked?),
+            _ => None,
+        }
     }
 
     /// Where it stands.
@@ -151,7 +163,6 @@ impl fmt::Display for Tracked {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
-    use std::time::Duration;
 
     /// Every arrow of the picture is a step of the code, and the other way round.
     #[test]

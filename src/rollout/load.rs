@@ -3,17 +3,18 @@
 //! Everything here blocks and may take long (a deployment is hashed whole), so the actor runs it
 //! beside itself. A load either succeeds whole or changes nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
-use super::desired::{Desired, DesiredWorker};
-use crate::config::discover::{self, discover};
-use crate::config::settings::{Mode, Settings};
+use super::desired::{Desired, DesiredWorker, UnbuiltWorker};
+use crate::config::discover::{self, DiscoveredWorker, discover};
+use crate::config::settings::{Mode, Settings, WorkerSettings};
 use crate::config::{self, ConfigErrors, Sources};
 use crate::ids::{CommitId, Md5, WorkerName};
 use crate::launcher::facts::{self, Facts};
@@ -35,7 +36,12 @@ pub struct Loader {
     scope: Scope,
     digests: DigestCache,
     digests_file: PathBuf,
+    held_back: Arc<HeldBack>,
 }
+
+/// Workers of the source tree that are not to be started, though they have a program: it is older
+/// than its sources, and a newer one is being built.
+pub type HeldBack = ArcSwap<BTreeSet<WorkerName>>;
 
 /// Everything one load found.
 #[derive(Debug)]
@@ -91,7 +97,14 @@ impl Loader {
     /// are verified as far as `scope` goes, and digests remembered in `state_dir`.
     pub fn new(sources: Sources, output: Output, scope: Scope, state_dir: &Path) -> Self {
         let digests_file = state_dir.join("digests.json");
-        Self { sources, output, scope, digests: DigestCache::load(&digests_file), digests_file }
+        let digests = DigestCache::load(&digests_file);
+        Self { sources, output, scope, digests, digests_file, held_back: Arc::default() }
+    }
+
+    /// Starts none of those that `held_back` names while it does.
+    #[must_use]
+    pub fn holding_back(self, held_back: Arc<HeldBack>) -> Self {
+        Self { held_back, ..self }
     }
 
     /// What configuration and manifest (in development: the source tree) ask for now.
@@ -158,6 +171,7 @@ impl Loader {
             tag: deployment.git_tag.clone(),
             deployment_id,
             workers,
+            unbuilt: BTreeMap::new(),
         })
     }
 
@@ -171,23 +185,28 @@ impl Loader {
         let discover::Discovered { workers: found, .. } =
             discover(&settings.discovery).map_err(|error| folder(dir, error))?;
         let root = &settings.static_files.dev_root;
-        let mut workers: BTreeMap<WorkerName, DesiredWorker> = BTreeMap::new();
-        for discovered in found {
-            let name = discovered.name;
+        let held_back = self.held_back.load();
+        let mut desired = Desired::default();
+        for DiscoveredWorker { name, dir } in found {
             let mut public = Vec::new();
             for owner in [name.as_str(), "shared"] {
                 public.extend(public_tree(root.join(owner).join("public"), None)?);
             }
-            let worker = self.worker(&name, Source::Tree, public, launcher)?;
-            let route = &worker.settings.route;
-            if let Some(other) = workers.values().find(|other| other.settings.route == *route) {
-                let first = other.name.clone();
-                let route = route.to_string();
+            let settings = Arc::new(facts::settings(launcher, &name, &Source::Tree)?);
+            let same = |(_, other): &(_, &Arc<WorkerSettings>)| other.route == settings.route;
+            if let Some((first, _)) = desired.settings().find(same) {
+                let (first, route) = (first.clone(), settings.route.to_string());
                 return Err(LoadError::RouteTwice { first, second: name, route });
             }
-            workers.insert(name, worker);
+            let program = settings.program(&name).map(|program| dir.join(program));
+            if held_back.contains(&name) || program.is_some_and(|program| !program.is_file()) {
+                desired.unbuilt.insert(name, UnbuiltWorker { settings, public });
+            } else {
+                let worker = self.worker(&name, Source::Tree, public, launcher)?;
+                desired.workers.insert(name, worker);
+            }
         }
-        Ok(Desired { commit: None, branch: None, tag: None, deployment_id: None, workers })
+        Ok(desired)
     }
 
     fn worker(

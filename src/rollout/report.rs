@@ -16,6 +16,8 @@ pub struct Report {
     pub started: Vec<WorkerName>,
     /// Workers that needed none.
     pub kept: Vec<WorkerName>,
+    /// Workers whose new generation does not.
+    pub failed: Vec<WorkerName>,
     /// Why it did not come to serve.
     pub reason: Option<String>,
     /// The last lines of the units that failed.
@@ -45,6 +47,7 @@ impl Report {
             commit: None,
             started: Vec::new(),
             kept: Vec::new(),
+            failed: Vec::new(),
             reason: Some(reason.to_owned()),
             details: Vec::new(),
         }
@@ -57,6 +60,7 @@ impl Report {
             commit: None,
             started: Vec::new(),
             kept: Vec::new(),
+            failed: Vec::new(),
             reason: None,
             details: Vec::new(),
         }
@@ -77,6 +81,10 @@ impl Report {
             commit: verdict.commit.clone(),
             started: verdict.started.clone(),
             kept: verdict.kept.clone(),
+            failed: match &verdict.outcome {
+                Outcome::Failed(failures) => failures.iter().map(|it| it.worker.clone()).collect(),
+                Outcome::Switched | Outcome::Unchanged | Outcome::Interrupted => Vec::new(),
+            },
             reason,
             details: Vec::new(),
         }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -67,6 +67,8 @@ pub struct GenerationSnapshot {
     pub phase: &'static str,
     /// Since when it serves, as far as it does.
     pub since: Option<Timestamp>,
+    /// From the asking for it until it served, as far as it does and was asked for by us.
+    pub start_took: Option<Duration>,
     /// Where its files come from.
     pub source: Source,
     /// What it is made of.
@@ -93,7 +95,9 @@ impl Snapshot {
     ) -> Self {
         let current = controller.current();
         let blank = |name: &WorkerName| {
-            let settings = current.and_then(|c| c.workers.get(name)).map(|w| &w.settings);
+            let settings = current.and_then(|current| {
+                current.settings().find(|(other, _)| *other == name).map(|(_, settings)| settings)
+            });
             WorkerSnapshot {
                 name: name.clone(),
                 route: settings.map(|settings| settings.route.clone()),
@@ -105,8 +109,8 @@ impl Snapshot {
         };
         let mut workers: BTreeMap<WorkerName, WorkerSnapshot> = current
             .iter()
-            .flat_map(|current| current.workers.keys())
-            .map(|name| (name.clone(), blank(name)))
+            .flat_map(|current| current.settings())
+            .map(|(name, _)| (name.clone(), blank(name)))
             .collect();
         for tracked in controller.generations() {
             let name = &tracked.unit.worker;
@@ -119,6 +123,7 @@ impl Snapshot {
                     Phase::Serving { since } => date_of(since, now),
                     _ => None,
                 },
+                start_took: tracked.start_took(),
                 source: tracked.source.clone(),
                 fingerprint: tracked.fingerprint,
                 target: targets.get(&tracked.unit).map(Arc::clone),

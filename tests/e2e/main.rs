@@ -11,6 +11,7 @@ mod support;
 mod command_line;
 mod crashes;
 mod deployments;
+mod dev;
 mod disturbances;
 mod fallback;
 mod faults;

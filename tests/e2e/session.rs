@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -179,6 +179,14 @@ impl Session {
         let mut command = self.bed.command(env!("CARGO_BIN_EXE_tqctl"));
         command.arg("--socket").arg(self.control_socket());
         command
+    }
+
+    /// The stream of events, on the stdout of what reads it.
+    pub fn events(&self) -> Child {
+        let mut command = self.bed.command("curl");
+        command.args(["--silent", "--no-buffer", "--unix-socket"]).arg(self.control_socket());
+        command.arg("http://localhost/v1/events").stdout(Stdio::piped());
+        command.spawn().unwrap()
     }
 
     /// `tqctl status --json`.

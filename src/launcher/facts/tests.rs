@@ -143,7 +143,7 @@ fn a_change_shows(#[case] change: fn(&mut Files)) {
 
 #[rstest]
 #[case("bin/index", true)]
-#[case("private/page.html", true)]
+#[case("private/page.html", false)]
 #[case("config/new.yaml", true)]
 #[case("bin/another", false)]
 #[case("public/style.css", false)]
@@ -153,6 +153,17 @@ fn the_tree_is_hashed(#[case] file: &str, #[case] changed: bool) {
     let before = files.fingerprint(&Source::Tree);
     files.write(&format!("workers/index/{file}"), "changed");
     assert_eq!(files.fingerprint(&Source::Tree) != before, changed);
+}
+
+#[rstest]
+#[case("index")]
+#[case("shared")]
+fn private_files_count_in_the_tree_where_the_worker_says_so(#[case] folder: &str) {
+    let mut files = Files::new();
+    files.write("workers/index/config/worker.yaml", "restart_on_private: true\n");
+    let before = files.fingerprint(&Source::Tree);
+    files.write(&format!("workers/{folder}/private/page.html"), "changed");
+    assert_ne!(files.fingerprint(&Source::Tree), before);
 }
 
 #[test]

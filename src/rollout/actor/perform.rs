@@ -3,12 +3,16 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use super::super::desired::Desired;
 use super::super::event::{Effect, Table};
 use super::super::probe::Probe;
 use super::{Actor, Done};
-use crate::ids::UnitName;
+use crate::config::settings::WorkerSettings;
+use crate::ids::{UnitName, WorkerName};
 use crate::launcher::Launcher;
-use crate::proxy::table::{Route, RouteTable, Unrouted, UpstreamTimeouts, WeightedTargets};
+use crate::proxy::table::{
+    PublicTree, Route, RouteTable, Unrouted, UpstreamTimeouts, WeightedTargets,
+};
 use crate::proxy::target::Target;
 
 impl<L: Launcher> Actor<L> {
@@ -82,24 +86,19 @@ impl<L: Launcher> Actor<L> {
     }
 
     fn publish(&mut self, table: &Table) {
-        let mut routes = Vec::with_capacity(table.deployment.workers.len());
-        for worker in table.deployment.workers.values() {
+        let Desired { workers, unbuilt, .. } = &*table.deployment;
+        let mut routes = Vec::with_capacity(workers.len() + unbuilt.len());
+        for worker in workers.values() {
             let unit = table.serving.iter().find(|unit| unit.worker == worker.name);
             let targets = match unit {
                 Some(unit) => WeightedTargets::single(self.target(unit)),
                 None => WeightedTargets::default(),
             };
-            routes.push(Route {
-                worker: worker.name.clone(),
-                path: worker.settings.route.clone(),
-                strip_prefix: worker.settings.strip_prefix,
-                timeouts: UpstreamTimeouts {
-                    response: worker.settings.read_timeout,
-                    body_idle: worker.settings.write_timeout,
-                },
-                targets,
-                public: worker.public.clone(),
-            });
+            routes.push(route(&worker.name, &worker.settings, &worker.public, targets));
+        }
+        for (name, worker) in unbuilt {
+            let targets = WeightedTargets::default();
+            routes.push(route(name, &worker.settings, &worker.public, targets));
         }
         self.table.publish(RouteTable::new(routes));
         self.state.serving = table.serving.clone();
@@ -132,5 +131,24 @@ impl<L: Launcher> Actor<L> {
         if let Some(earlier) = self.errands.insert(unit, running) {
             earlier.abort();
         }
+    }
+}
+
+fn route(
+    worker: &WorkerName,
+    settings: &WorkerSettings,
+    public: &[PublicTree],
+    targets: WeightedTargets,
+) -> Route {
+    Route {
+        worker: worker.clone(),
+        path: settings.route.clone(),
+        strip_prefix: settings.strip_prefix,
+        timeouts: UpstreamTimeouts {
+            response: settings.read_timeout,
+            body_idle: settings.write_timeout,
+        },
+        targets,
+        public: public.to_vec(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::super::desired::Desired;
 use super::super::event::{Cause, Effect, Failure, Outcome, RolloutId, Verdict};
-use super::super::generation::Phase;
+use super::super::generation::{Phase, Tracked};
 use super::super::plan::plan;
 use super::Controller;
 use crate::ids::{UnitName, WorkerName};
@@ -52,7 +52,7 @@ impl Controller {
             out.push(Effect::Join(rollout.id));
             return;
         }
-        let superseded = self.abandon_rollout(now, out);
+        let (superseded, carried) = self.abandon_rollout(now, &desired, out);
         self.rollouts_begun += 1;
         let id = RolloutId(self.rollouts_begun);
         out.push(Effect::Begun { id, superseded });
@@ -69,7 +69,17 @@ impl Controller {
             kept: todo.keep,
             failures: Vec::new(),
         };
-        for name in &todo.start {
+        let on_its_way =
+            |name: &WorkerName| carried.iter().any(|unit: &UnitName| unit.worker == *name);
+        let to_start: Vec<_> =
+            todo.start.iter().filter(|name| !on_its_way(name)).cloned().collect();
+        for unit in carried {
+            match self.generations.get(&unit).map(Tracked::phase) {
+                Some(Phase::Ready) => rollout.ready.insert(unit),
+                _ => rollout.waiting.insert(unit),
+            };
+        }
+        for name in &to_start {
             self.restarts.remove(name);
             match self.launch(now, &desired.workers[name], out) {
                 Ok(unit) => {
@@ -202,14 +212,28 @@ impl Controller {
         self.restart_all_missing(now);
     }
 
-    fn abandon_rollout(&mut self, now: Instant, out: &mut Vec<Effect>) -> Option<RolloutId> {
-        let rollout = self.rollout.take()?;
-        for unit in rollout.waiting.iter().chain(&rollout.ready) {
-            if self.generations.get(unit).is_some_and(|t| t.phase().is_before_serving()) {
-                self.stop(now, unit, out);
+    /// Ends a rollout for `next`. What it has started that `next` wants as it is goes on, so that
+    /// wishes in a row do not keep a worker from ever getting ready; the rest is stopped.
+    fn abandon_rollout(
+        &mut self,
+        now: Instant,
+        next: &Desired,
+        out: &mut Vec<Effect>,
+    ) -> (Option<RolloutId>, Vec<UnitName>) {
+        let Some(rollout) = self.rollout.take() else { return (None, Vec::new()) };
+        let mut carried = Vec::new();
+        for unit in rollout.waiting.into_iter().chain(rollout.ready) {
+            let Some(tracked) = self.generations.get(&unit) else { continue };
+            let wanted = next.workers.get(&unit.worker).is_some_and(|worker| {
+                worker.fingerprint == tracked.fingerprint && worker.source == tracked.source
+            });
+            match tracked.phase().is_before_serving() {
+                true if wanted => carried.push(unit),
+                true => self.stop(now, &unit, out),
+                false => {}
             }
         }
-        Some(rollout.id)
+        (Some(rollout.id), carried)
     }
 
     /// Stops what is not serving yet, so that nothing of ours holds up the end; what serves goes

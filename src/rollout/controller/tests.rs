@@ -51,6 +51,7 @@ fn deployment(digit: u8, workers: &[(&str, u8)]) -> Arc<Desired> {
             health_path: "/health".into(),
             run: None,
             build: None,
+            restart_on_private: false,
             env: BTreeMap::new(),
             go_max_procs: None,
             go_mem_limit: None,
@@ -71,6 +72,7 @@ fn deployment(digit: u8, workers: &[(&str, u8)]) -> Arc<Desired> {
     };
     let workers = workers.iter().map(|w| (name(w.0), worker(w))).collect();
     Arc::new(Desired {
+        unbuilt: BTreeMap::new(),
         commit: Some(commit(digit)),
         branch: None,
         tag: None,

@@ -1,0 +1,145 @@
+//! Development: what is saved is built and served, and what serves goes on until then.
+
+mod developer;
+mod project;
+
+mod user_bed {
+    use std::fs;
+
+    use super::developer::Developer;
+    use super::project::{Project, WORKER};
+
+    #[test]
+    fn what_is_saved_is_served() {
+        let project = Project::new(&["index", "api"]);
+        let mut developer = Developer::begin(&project);
+        let watching = developer.hears("watching", |_| true);
+        assert_eq!(watching["workers"], 2, "{watching}");
+        // Nothing was ever built: requests wait for that.
+        assert_eq!(developer.session.get("/").body, "first g1\n");
+        assert_eq!(developer.session.get("/api").body, "first g1\n");
+        developer.serves("index");
+
+        project.says("index", "second");
+        let changed = developer.hears("changed", |_| true);
+        assert_eq!(changed["worker"], "index", "{changed}");
+        assert_eq!(changed["paths"][0], "workers/index/src/main.rs", "{changed}");
+        let built = developer.hears("built", |event| event["worker"] == "index");
+        assert_eq!(built["changed"], true, "{built}");
+        assert_eq!(developer.serves("index"), 2);
+        assert_eq!(developer.session.get("/").body, "second g2\n");
+        assert_eq!(developer.session.get("/api").body, "first g1\n", "nothing of it has changed");
+    }
+
+    #[test]
+    fn what_does_not_build_leaves_the_old_serving() {
+        let project = Project::new(&["index"]);
+        let mut developer = Developer::begin(&project);
+        developer.serves("index");
+        project.write("workers/index/src/main.rs", "fn main() { nonsense }");
+        let failed = developer.hears("build_failed", |_| true);
+        assert_eq!(failed["workers"][0], "index", "{failed}");
+        assert_eq!(failed["serving"], 1, "{failed}");
+        assert_eq!(failed["place"], "workers/index/src/main.rs:1:13", "{failed}");
+        assert!(failed["log"].as_str().unwrap().contains("cannot find value"), "{failed}");
+        assert_eq!(developer.session.get("/").body, "first g1\n");
+        project.says("index", "mended");
+        assert_eq!(developer.serves("index"), 2);
+        assert_eq!(developer.session.get("/").body, "mended g2\n");
+    }
+
+    #[test]
+    fn what_never_starts_leaves_the_old_serving() {
+        let project = Project::new(&["index"]);
+        let mut developer = Developer::begin(&project);
+        developer.serves("index");
+        let broken = WORKER.replace("fn main() {", "fn main() { panic!(\"no database\");");
+        project.write("workers/index/src/main.rs", &broken);
+        let failed = developer.hears("not_serving", |_| true);
+        assert_eq!(failed["worker"], "index", "{failed}");
+        assert_eq!(failed["serving"], 1, "{failed}");
+        assert!(failed["details"].to_string().contains("no database"), "{failed}");
+        assert_eq!(developer.session.get("/").body, "first g1\n");
+    }
+
+    #[test]
+    fn what_did_not_change_is_not_built_and_a_program_that_did_not_change_is_not_started() {
+        let project = Project::new(&["index"]);
+        let mut developer = Developer::begin(&project);
+        developer.serves("index");
+        // Saved without a change.
+        project.write("workers/index/src/main.rs", WORKER);
+        let unchanged = developer.hears("unchanged", |_| true);
+        assert_eq!(unchanged["paths"][0], "workers/index/src/main.rs", "{unchanged}");
+        // Other sources, the same program.
+        project.write("workers/index/src/main.rs", &format!("{WORKER}// A remark.\n"));
+        let built = developer.hears("built", |_| true);
+        assert_eq!(built["changed"], false, "{built}");
+        assert_eq!(developer.count("building"), 2);
+        assert_eq!(developer.session.get("/").body, "first g1\n");
+    }
+
+    #[test]
+    fn templates_and_public_files_need_neither_a_build_nor_a_start() {
+        let project = Project::new(&["index"]);
+        let mut developer = Developer::begin(&project);
+        developer.serves("index");
+        assert_eq!(developer.session.get("/page").body, "<p>one</p>");
+        project.write("workers/index/private/page.html", "<p>two</p>");
+        let reloaded = developer.hears("reloaded", |_| true);
+        assert_eq!(reloaded["paths"][0], "workers/index/private/page.html", "{reloaded}");
+        assert_eq!(developer.session.get("/page").body, "<p>two</p>");
+        // There was no public folder before.
+        project.write("workers/index/public/css/new.css", "p {}");
+        let reloaded = developer.hears("reloaded", |_| true);
+        assert_eq!(reloaded["style"], true, "{reloaded}");
+        developer.session.await_body("/static/index/css/new.css", "p {}");
+        project.write("workers/shared/public/js/all.js", "1");
+        let reloaded = developer.hears("reloaded", |_| true);
+        assert_eq!(reloaded["worker"], serde_json::Value::Null, "{reloaded}");
+        developer.session.await_body("/static/index/js/all.js", "1");
+        assert_eq!(developer.count("building"), 1);
+        assert_eq!(developer.session.get("/").body, "first g1\n");
+    }
+
+    #[test]
+    fn a_worker_can_ask_to_be_started_anew_for_its_private_files() {
+        let project = Project::new(&["index"]);
+        project.write("workers/index/config/worker.yaml", "restart_on_private: true\n");
+        let mut developer = Developer::begin(&project);
+        developer.serves("index");
+        project.write("workers/index/private/page.html", "<p>two</p>");
+        assert_eq!(developer.serves("index"), 2);
+        assert_eq!(developer.count("building"), 1);
+    }
+
+    #[test]
+    fn configuration_is_applied_or_refused_with_its_place() {
+        let project = Project::new(&["index"]);
+        let mut developer = Developer::begin(&project);
+        developer.serves("index");
+        let file = "workers/index/config/worker.yaml";
+        project.write(file, "route: /hello\n");
+        let applied = developer.hears("configuration", |_| true);
+        assert_eq!(applied["refused"], serde_json::Value::Null, "{applied}");
+        developer.session.await_body("/hello", "first g2\n");
+        project.write(file, "route: /hello\nmemory_max: lots\n");
+        let refused = developer.hears("configuration", |_| true);
+        let reason = refused["refused"].as_str().unwrap();
+        assert!(reason.contains("worker.yaml:2:13"), "{reason}");
+        assert_eq!(developer.session.get("/hello").body, "first g2\n");
+    }
+
+    #[test]
+    fn workers_come_and_go() {
+        let project = Project::new(&["index"]);
+        let mut developer = Developer::begin(&project);
+        developer.serves("index");
+        project.add("news");
+        assert_eq!(developer.serves("news"), 1);
+        assert_eq!(developer.session.get("/news").body, "first g1\n");
+        fs::remove_dir_all(project.file("workers/news")).unwrap();
+        developer.session.await_body("/news", "first g1\n");
+        developer.session.await_workers(1);
+    }
+}

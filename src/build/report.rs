@@ -1,6 +1,7 @@
 //! What a build tells while it goes on.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::git::GitFacts;
 use crate::ids::CommitId;
@@ -14,6 +15,8 @@ pub enum Event<'a> {
     Building(&'a [&'a str]),
     /// A message of a compiler.
     Diagnostic(Diagnostic<'a>),
+    /// A compiler or build command has ended, after so long.
+    Compiled(Duration),
     /// What a build command printed.
     Output(&'a str),
     /// An earlier program could have been used again, but it is not what was built then.

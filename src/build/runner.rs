@@ -5,6 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Instant;
 
 use super::cargo::CargoRun;
 use super::error::BuildError;
@@ -90,7 +91,7 @@ impl Runner<'_> {
             colour: self.project.colour,
             progress: self.project.progress,
         };
-        let executables = run.run(self.report)?;
+        let executables = self.timed(|| run.run(self.report))?;
         let mut failed = Vec::new();
         for (program, binary) in wanted {
             match executables.get(&binary.package) {
@@ -99,6 +100,14 @@ impl Runner<'_> {
             }
         }
         Ok(failed)
+    }
+
+    /// Tells how long a compiler took.
+    fn timed<T>(&self, compile: impl FnOnce() -> Result<T, BuildError>) -> Result<T, BuildError> {
+        let began = Instant::now();
+        let result = compile();
+        self.report.event(Event::Compiled(began.elapsed()));
+        result
     }
 
     /// More compilers at once than processors would only cost memory.
@@ -121,7 +130,7 @@ impl Runner<'_> {
                 // The guard must not outlive this line, or builds would wait for each other.
                 let taken = next.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some(program) = taken else { return Ok(failed) };
-                match self.alone(program)? {
+                match self.timed(|| self.alone(program))? {
                     Some(made) => place(program, &made)?,
                     None => failed.push(program.name.clone()),
                 }

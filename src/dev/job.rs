@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 
 use crate::build::dev::{Outcome, SourceTree, Together};
 use crate::build::report::{Diagnostic, Event, Place, Report};
@@ -31,7 +30,6 @@ pub(super) struct Job {
 pub(super) struct Done {
     pub(super) group: Together,
     pub(super) workers: BTreeSet<WorkerName>,
-    pub(super) took: Duration,
     /// By worker; an error where the build could not even begin.
     pub(super) outcomes: Result<BTreeMap<WorkerName, Outcome>, String>,
     pub(super) said: Said,
@@ -43,6 +41,8 @@ pub(super) struct Said {
     pub(super) log: String,
     /// What is wrong where.
     pub(super) places: Vec<Place>,
+    /// How long they took; of those that ran at once, the longest.
+    pub(super) took: Duration,
 }
 
 impl Job {
@@ -50,15 +50,14 @@ impl Job {
     /// were made from. Blocks.
     pub(super) fn run(self, done: &mpsc::UnboundedSender<Done>) {
         let Self { group, workers, tree, outdated } = self;
-        let (began, said) = (Instant::now(), Listener::default());
+        let said = Listener::default();
         let names: Vec<_> = workers.iter().cloned().collect();
         let built = tree.build(&names, &said);
         let outcomes = built.as_ref().map(|built| built.outcomes());
         let outcomes = outcomes.map_err(|error| error.to_string());
         let said = said.into_said();
-        let took = began.elapsed();
         // Where the session has ended there is nobody to tell.
-        let _ = done.send(Done { group, workers, took, outcomes, said });
+        let _ = done.send(Done { group, workers, outcomes, said });
         // What was digested may be newer than what was built.
         if let Ok(built) = built
             && !outdated.load(Ordering::Acquire)
@@ -78,13 +77,14 @@ struct Heard {
     errors: String,
     others: String,
     places: Vec<Place>,
+    took: Duration,
 }
 
 impl Listener {
     fn into_said(self) -> Said {
         let heard = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         let log = if heard.places.is_empty() { heard.others } else { heard.errors };
-        Said { log, places: heard.places }
+        Said { log, places: heard.places, took: heard.took }
     }
 }
 
@@ -99,6 +99,7 @@ impl Report for Listener {
             Event::Diagnostic(Diagnostic { text, error: None }) | Event::Output(text) => {
                 append(&mut heard.others, text);
             }
+            Event::Compiled(took) => heard.took = heard.took.max(took),
             Event::Tree(_) | Event::Building(_) | Event::Damaged { .. } => {}
         }
     }

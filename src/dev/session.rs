@@ -388,7 +388,8 @@ impl Session {
 
     /// A build has ended: has served what came out.
     fn built(&mut self, done: Done, rollout: &RolloutHandle) {
-        let Done { group, workers, took, outcomes, said } = done;
+        let Done { group, workers, outcomes, said } = done;
+        let took = said.took;
         self.queue.finished(&group);
         self.outdated.remove(&group);
         let mut failed = Vec::new();

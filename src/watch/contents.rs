@@ -2,24 +2,38 @@
 //! has.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, Metadata};
+use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use md5::{Digest, Md5};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, open, statat};
 
-use super::selection::{Selection, walk};
+use super::selection::{Found, Selection, walk};
 
 /// Files larger than this, in bytes, are not read: they count as changed when their times do.
 const LARGEST: u64 = 4 << 20;
+
+/// How long a folder must have been left alone before its times are believed: a name that came within
+/// the granularity of the file system's clock would not change them.
+const SETTLED: Duration = Duration::from_secs(2);
 
 /// The selected files of a project, as they were last looked at.
 pub struct Contents {
     root: PathBuf,
     selection: Arc<dyn Selection>,
-    files: BTreeMap<PathBuf, Known>,
+    folders: BTreeMap<PathBuf, Folder>,
+}
+
+/// What a folder has, but for the folders in it.
+#[derive(Default)]
+struct Folder {
+    /// While the folder has these times it has the same names; `None` where that is not sure.
+    settled: Option<Stamp>,
+    files: BTreeMap<OsString, Known>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,22 +42,24 @@ struct Known {
     content: Content,
 }
 
-/// What tells one version of a file from another without reading it.
+/// What tells one version of a file or folder from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     inode: u64,
     size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    modified: (i64, u64),
+    changed: (i64, u64),
 }
 
 impl Stamp {
-    fn of(meta: &Metadata) -> Self {
+    // Field types of `struct stat` differ between architectures.
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+    fn of(stat: &Stat) -> Self {
         Self {
-            inode: meta.ino(),
-            size: meta.size(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
+            inode: stat.st_ino as u64,
+            size: stat.st_size as u64,
+            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as u64),
+            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as u64),
         }
     }
 }
@@ -60,15 +76,22 @@ enum Content {
 impl Contents {
     /// Reads every selected file below `root`. Blocks.
     pub fn read(root: &Path, selection: Arc<dyn Selection>) -> Self {
-        let mut contents = Self { root: root.to_owned(), selection, files: BTreeMap::new() };
-        contents.compare_all();
+        let mut contents = Self { root: root.to_owned(), selection, folders: BTreeMap::new() };
+        contents.enter(root, &mut BTreeSet::new());
         contents
     }
 
     /// Has another selection from now on; files that are new in it are no changes. Blocks.
     pub fn select(&mut self, selection: Arc<dyn Selection>) {
         self.selection = selection;
-        self.compare_all();
+        let root = self.root.clone();
+        self.forget_below(&root, &mut BTreeSet::new());
+        self.enter(&root, &mut BTreeSet::new());
+    }
+
+    /// How many files there are.
+    pub fn files(&self) -> usize {
+        self.folders.values().map(|folder| folder.files.len()).sum()
     }
 
     /// Looks at `paths`, which may be folders or gone, and returns those files that are not what
@@ -76,103 +99,166 @@ impl Contents {
     pub fn compare(&mut self, paths: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
         let mut changed = BTreeSet::new();
         // A folder's rules apply to all of its files: they are read once for each folder.
-        let mut folders: BTreeMap<&Path, Vec<&Path>> = BTreeMap::new();
+        let mut by_folder: BTreeMap<&Path, BTreeSet<OsString>> = BTreeMap::new();
         for path in paths {
             if path.is_dir() {
-                let found = walk(path, &self.selection, false).files;
-                self.forget_below(path, &found, &mut changed);
-                found.iter().for_each(|file| self.look_at(file, true, &mut changed));
-            } else if let Some(folder) = path.parent() {
-                folders.entry(folder).or_default().push(path);
+                if self.selection.enters(path) {
+                    self.list(path, &|_| true, &mut changed);
+                    self.enter_new(path, &mut changed);
+                }
+            } else if let (Some(folder), Some(name)) = (path.parent(), path.file_name()) {
+                self.forget_below(path, &mut changed);
+                by_folder.entry(folder).or_default().insert(name.to_owned());
             }
         }
-        for (folder, files) in folders {
-            let selected: BTreeSet<_> =
-                walk(folder, &self.selection, true).files.into_iter().collect();
-            for file in files {
-                if selected.contains(file) {
-                    self.look_at(file, true, &mut changed);
-                } else {
-                    self.forget_below(file, &[], &mut changed);
-                }
+        for (folder, names) in by_folder {
+            // One that is not known is left out, or was named itself.
+            if self.folders.contains_key(folder) {
+                self.list(folder, &|name| names.contains(name), &mut changed);
             }
         }
         changed
     }
 
     /// Looks at all files, and returns those that are not what they were. Reads only those whose
-    /// times have changed. Blocks.
+    /// times have changed, and lists only folders that may have other names in them. Blocks.
     pub fn compare_all(&mut self) -> BTreeSet<PathBuf> {
         let mut changed = BTreeSet::new();
-        let root = self.root.clone();
-        let found = walk(&root, &self.selection, false).files;
-        self.forget_below(&root, &found, &mut changed);
-        found.iter().for_each(|file| self.look_at(file, false, &mut changed));
+        let folders: Vec<_> = self.folders.keys().cloned().collect();
+        for path in folders {
+            let Some(folder) = self.folders.get_mut(&path) else { continue };
+            match open(&path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
+                Ok(opened) => {
+                    let stamp = rustix::fs::fstat(&opened).map(|stat| Stamp::of(&stat)).ok();
+                    if stamp.is_some() && stamp == folder.settled {
+                        folder.compare(&path, &opened, &mut changed);
+                    } else {
+                        self.list(&path, &|_| false, &mut changed);
+                        self.enter_new(&path, &mut changed);
+                    }
+                }
+                Err(_) => self.forget_below(&path, &mut changed),
+            }
+        }
         changed
     }
 
-    /// How many files there are.
-    pub fn len(&self) -> usize {
-        self.files.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.files.is_empty()
-    }
-
-    /// Forgets the files that are `path` or lie below it and are not in `found`.
-    fn forget_below(&mut self, path: &Path, found: &[PathBuf], changed: &mut BTreeSet<PathBuf>) {
-        let found: BTreeSet<_> = found.iter().collect();
-        let below = self.files.range(path.to_owned()..).map(|(file, _)| file);
-        let gone: Vec<_> = below
-            .take_while(|file| file.starts_with(path))
-            .filter(|file| !found.contains(file))
-            .cloned()
-            .collect();
-        for file in gone {
-            self.files.remove(&file);
-            changed.insert(file);
+    /// Looks through a folder and all that is below it.
+    fn enter(&mut self, path: &Path, changed: &mut BTreeSet<PathBuf>) {
+        for folder in walk(path, &self.selection, false).folders {
+            self.list(&folder, &|_| true, changed);
         }
     }
 
-    /// `anew` reads it whatever its times say: it was written to, and the clock of a file system
-    /// may be too coarse to tell.
-    fn look_at(&mut self, file: &Path, anew: bool, changed: &mut BTreeSet<PathBuf>) {
-        let before = self.files.get(file).copied();
-        let now = file.symlink_metadata().and_then(|meta| {
-            let stamp = Stamp::of(&meta);
-            match before.filter(|before| before.stamp == stamp && !anew) {
-                Some(before) => Ok(before),
-                None => Ok(Known { stamp, content: content(file, &meta, stamp)? }),
+    /// Looks through folders directly in `path` that are not known.
+    fn enter_new(&mut self, path: &Path, changed: &mut BTreeSet<PathBuf>) {
+        let folders = walk(path, &self.selection, true).folders;
+        for folder in folders.iter().filter(|folder| *folder != path) {
+            if !self.folders.contains_key(folder) {
+                self.enter(folder, changed);
             }
-        });
-        let now = now.ok();
-        if now.map(|now| now.content) != before.map(|before| before.content) {
-            changed.insert(file.to_owned());
         }
-        match now {
-            Some(now) => self.files.insert(file.to_owned(), now),
-            None => self.files.remove(file),
-        };
+    }
+
+    /// Looks through the files directly in `path`. `anew` says of a name whether the file is to be
+    /// read whatever its times say: it was written to, and the clock of a file system may be too
+    /// coarse to tell.
+    fn list(
+        &mut self,
+        path: &Path,
+        anew: &dyn Fn(&std::ffi::OsStr) -> bool,
+        changed: &mut BTreeSet<PathBuf>,
+    ) {
+        // Before the names are read: one that comes later must not be taken for known.
+        let settled = settled(path);
+        let Found { files, .. } = walk(path, &self.selection, true);
+        let folder = self.folders.entry(path.to_owned()).or_default();
+        folder.settled = settled;
+        let mut before = std::mem::take(&mut folder.files);
+        for file in files {
+            let Some(name) = file.file_name() else { continue };
+            let known = before.remove(name);
+            match known_now(&file, known, anew(name)) {
+                Some(now) => {
+                    if known.map(|known| known.content) != Some(now.content) {
+                        changed.insert(file.clone());
+                    }
+                    folder.files.insert(name.to_owned(), now);
+                }
+                None if known.is_some() => drop(changed.insert(file)),
+                None => {}
+            }
+        }
+        changed.extend(before.into_keys().map(|name| path.join(name)));
+    }
+
+    /// Forgets a folder that is gone, and all that is below it.
+    fn forget_below(&mut self, path: &Path, changed: &mut BTreeSet<PathBuf>) {
+        let below = self.folders.range(path.to_owned()..).map(|(folder, _)| folder);
+        let gone: Vec<_> = below.take_while(|folder| folder.starts_with(path)).cloned().collect();
+        for path in gone {
+            let folder = self.folders.remove(&path).unwrap_or_default();
+            changed.extend(folder.files.into_keys().map(|name| path.join(name)));
+        }
     }
 }
 
-fn content(file: &Path, meta: &Metadata, stamp: Stamp) -> io::Result<Content> {
-    let executable = meta.permissions().mode() & 0o111 != 0;
-    if meta.is_symlink() {
-        let target = file.read_link()?;
-        return Ok(Content::Digest(digest(target.as_os_str().as_encoded_bytes()), executable));
+impl Folder {
+    /// Looks at the files whose names are known, in the folder that is open.
+    fn compare(
+        &mut self,
+        path: &Path,
+        opened: &impl std::os::fd::AsFd,
+        changed: &mut BTreeSet<PathBuf>,
+    ) {
+        for (name, known) in &mut self.files {
+            let stat = statat(opened, name, AtFlags::SYMLINK_NOFOLLOW);
+            if stat.is_ok_and(|stat| Stamp::of(&stat) == known.stamp) {
+                continue;
+            }
+            let file = path.join(name);
+            // One that is gone changes the folder's times, and is found by those.
+            let Some(now) = known_now(&file, Some(*known), false) else { continue };
+            if now.content != known.content {
+                changed.insert(file);
+            }
+            *known = now;
+        }
     }
-    if !meta.is_file() || meta.len() > LARGEST {
-        return Ok(Content::Unread(stamp));
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).unwrap_or_default());
-    // One that grows meanwhile will be told of again.
-    File::open(file)?.take(LARGEST).read_to_end(&mut bytes)?;
-    Ok(Content::Digest(digest(&bytes), executable))
 }
 
-fn digest(bytes: &[u8]) -> [u8; 16] {
-    Md5::digest(bytes).into()
+/// What is known of a file once it was looked at; `None` where there is none.
+fn known_now(file: &Path, before: Option<Known>, anew: bool) -> Option<Known> {
+    let stat = rustix::fs::lstat(file).ok()?;
+    let stamp = Stamp::of(&stat);
+    match before.filter(|before| before.stamp == stamp && !anew) {
+        Some(before) => Some(before),
+        None => Some(Known { stamp, content: content(file, &stat, stamp).ok()? }),
+    }
 }
+
+fn content(file: &Path, stat: &Stat, stamp: Stamp) -> io::Result<Content> {
+    let executable = stat.st_mode & 0o111 != 0;
+    let bytes = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Symlink => file.read_link()?.into_os_string().into_encoded_bytes(),
+        FileType::RegularFile if stamp.size <= LARGEST => {
+            let mut bytes = Vec::new();
+            // One that grows meanwhile will be told of again.
+            File::open(file)?.take(LARGEST).read_to_end(&mut bytes)?;
+            bytes
+        }
+        _ => return Ok(Content::Unread(stamp)),
+    };
+    Ok(Content::Digest(Md5::digest(&bytes).into(), executable))
+}
+
+/// The times of a folder, where a later change of it is sure to change them.
+fn settled(folder: &Path) -> Option<Stamp> {
+    let stamp = Stamp::of(&rustix::fs::lstat(folder).ok()?);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let changed = Duration::from_secs(u64::try_from(stamp.changed.0).ok()?);
+    (now.checked_sub(changed)? > SETTLED).then_some(stamp)
+}
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,11 @@ impl Debounce {
         self.row = Some((first, now));
     }
 
+    /// Begins the row anew.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.row = Some((now, now));
+    }
+
     /// When the row is to be acted on; `None` where nothing has changed.
     pub(super) fn due(&self) -> Option<Instant> {
         let (first, last) = self.row?;

@@ -5,4 +5,6 @@ mod debounce;
 mod limits;
 pub mod manifest;
 pub mod selection;
+#[cfg(test)]
+mod testing;
 pub mod tree;

@@ -23,6 +23,9 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long changes are held back while git writes files.
 const PATIENCE_WITH_GIT: Duration = Duration::from_secs(10);
 
+/// How often to look whether it still does.
+const LOOK_AT_GIT: Duration = Duration::from_millis(20);
+
 /// Whole events of names of any length: one read takes some dozens of them.
 const BUFFER: usize = 16 << 10;
 
@@ -44,6 +47,7 @@ pub struct TreeWatch {
     watching: Watching,
     pending: BTreeSet<PathBuf>,
     rescan: bool,
+    waits_for_git: bool,
 }
 
 /// What may have changed, once nothing more has for a while.
@@ -81,6 +85,7 @@ impl TreeWatch {
             watching,
             pending: BTreeSet::new(),
             rescan: false,
+            waits_for_git: false,
         }
     }
 
@@ -120,38 +125,46 @@ impl TreeWatch {
                 Watching::Folders(folders) => tokio::select! {
                     event = folders.events.next() => self.heed(event),
                     () = until(due) => {
-                        if let Some(last) = self.debounce.take() {
-                            let paths = std::mem::take(&mut self.pending);
-                            let rescan = std::mem::take(&mut self.rescan);
-                            return Changes { paths, rescan, last };
+                        if self.git_writes() {
+                            self.waits_for_git = true;
+                        } else if std::mem::take(&mut self.waits_for_git) {
+                            // What it wrote last may still be on its way to us.
+                            self.debounce.restart(Instant::now());
+                        } else {
+                            return self.take();
                         }
                     }
                 },
                 Watching::Polling { next, .. } => {
                     sleep_until(*next).await;
                     *next = Instant::now() + POLL;
-                    self.debounce.take();
-                    self.pending.clear();
-                    self.rescan = false;
-                    let last = Instant::now();
-                    return Changes { paths: BTreeSet::new(), rescan: true, last };
+                    self.rescan = true;
+                    return self.take();
                 }
             }
         }
     }
 
-    /// When the pending changes are to be told. While git is in the middle of writing files they
-    /// wait, so that a checkout of many is one change.
+    fn take(&mut self) -> Changes {
+        Changes {
+            last: self.debounce.take().unwrap_or_else(Instant::now),
+            paths: std::mem::take(&mut self.pending),
+            rescan: std::mem::take(&mut self.rescan),
+        }
+    }
+
+    /// When to look whether the pending changes are to be told.
     fn due(&self) -> Option<Instant> {
         let due = self.debounce.due()?;
-        let git_writes = due <= Instant::now() && self.root.join(".git/index.lock").exists();
-        let patience =
-            self.debounce.since().is_some_and(|first| first.elapsed() < PATIENCE_WITH_GIT);
-        if git_writes && patience {
-            Some(Instant::now() + Duration::from_millis(20))
-        } else {
-            Some(due)
-        }
+        Some(if self.waits_for_git { Instant::now() + LOOK_AT_GIT } else { due })
+    }
+
+    /// Whether git is in the middle of writing files: then changes wait, so that a checkout of many
+    /// is one change.
+    fn git_writes(&self) -> bool {
+        let since = self.debounce.since();
+        since.is_some_and(|since| since.elapsed() < PATIENCE_WITH_GIT)
+            && self.root.join(".git/index.lock").exists()
     }
 
     fn heed(&mut self, event: Option<io::Result<Event<std::ffi::OsString>>>) {
@@ -278,3 +291,6 @@ async fn until(deadline: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

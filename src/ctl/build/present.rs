@@ -24,6 +24,7 @@ impl Report for Output {
         match event {
             // A closed stdout is noticed when the result is printed.
             Event::Tree(facts) => drop(self.line(tree_line(facts, self.painter()))),
+            Event::Compiled(_) => {}
             Event::Building(names) => self.message(format_args!("building {}", names.join(", "))),
             // The compiler's own words, in its own colours.
             Event::Diagnostic(message) => self.explanation(message.text.trim_end()),

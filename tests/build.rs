@@ -1,5 +1,9 @@
 //! `tqctl build` on small projects of their own, with the real git, cargo and sh.
 
+#[allow(unreachable_pub)]
+#[path = "support/toolchains.rs"]
+mod toolchains;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -364,6 +368,135 @@ fn a_command_builds_what_no_toolchain_does() {
         message.contains("went wrong\n") && message.contains("build failed: script"),
         "{message}"
     );
+}
+
+const GO_MAIN: &str = r#"package main
+
+import "fmt"
+
+var GitCommit, GitBranch = "none", "none"
+
+func main() {
+	fmt.Println("hello", GitCommit, GitBranch)
+}
+"#;
+
+/// A project with a worker in Go, `gopher`, and no other.
+fn go_project() -> Project {
+    toolchains::install();
+    let project = Project::new();
+    fs::remove_dir_all(project.path("workers")).unwrap();
+    fs::remove_file(project.path("Cargo.toml")).unwrap();
+    project.write("workers/gopher/go.mod", "module gopher\n\ngo 1.19\n");
+    project.write("workers/gopher/src/main.go", GO_MAIN);
+    project
+}
+
+#[test]
+fn a_worker_in_go_is_built_when_its_sources_change() {
+    let project = go_project();
+    let dev = || {
+        let output = project.tqctl(&["build", "--dev"]);
+        let text = String::from_utf8(output.stdout.clone()).unwrap();
+        (output.status.code(), text, stderr(&output))
+    };
+    let says = || run(&mut Command::new(project.path("workers/gopher/bin/gopher")));
+    assert_eq!(dev().1, "✓ gopher built\n");
+    assert_eq!(says(), "hello none none\n", "development carries no facts of git");
+    assert_eq!(dev().1, "= gopher up to date\n");
+
+    project.write("workers/gopher/src/main.go", &GO_MAIN.replace("hello", "bye"));
+    assert_eq!(dev().1, "✓ gopher built\n");
+    assert_eq!(says(), "bye none none\n");
+    // Another file of the package, and one that it embeds.
+    project.write("workers/gopher/src/text.txt", "one");
+    let embeds = "package main\n\nimport _ \"embed\"\n\n//go:embed text.txt\nvar text string\n\n\
+                  func init() { GitBranch = text }\n";
+    project.write("workers/gopher/src/text.go", embeds);
+    assert_eq!(dev().1, "✓ gopher built\n");
+    project.write("workers/gopher/src/text.txt", "two");
+    assert_eq!(dev().1, "✓ gopher built\n");
+    assert_eq!(says(), "bye none two\n");
+
+    project.write("workers/gopher/src/main.go", "package main\n\nfunc main() {\n\tbroken()\n}\n");
+    let (code, text, message) = dev();
+    assert_eq!((code, text.as_str()), (Some(6), "✗ gopher build failed\n"));
+    assert!(message.contains("src/main.go:4:2: undefined: broken"), "{message}");
+    assert_eq!(says(), "bye none two\n", "what was there stays");
+}
+
+#[test]
+fn a_deployed_program_in_go_carries_its_commit() {
+    let project = go_project();
+    let first = project.commit();
+    project.build();
+    let program = |commit: &str| run(&mut Command::new(project.binary(commit, "gopher")));
+    assert_eq!(program(&first), format!("hello {first} main\n"));
+
+    project.write("README.md", "# Other words\n");
+    let docs = project.commit();
+    assert_eq!(project.build()["rebuilt"], serde_json::json!([]));
+    assert_eq!(program(&docs), format!("hello {first} main\n"), "the same program");
+
+    // The mode's own flags: without symbols and debugging information there is less of it.
+    let size = |commit: &str| fs::metadata(project.binary(commit, "gopher")).unwrap().len();
+    let stripped = "deployment: {prod: {build: {ldflags: \"-s -w\"}}}\n";
+    project.write("config/deployment.yaml", stripped);
+    let stripped = project.commit();
+    assert_eq!(project.build()["rebuilt"], serde_json::json!(["gopher"]));
+    assert_eq!(program(&stripped), format!("hello {stripped} main\n"));
+    assert!(size(&stripped) < size(&docs), "{} and {}", size(&stripped), size(&docs));
+}
+
+/// A fresh machine serves what it can; a deployment would take away what it has not.
+#[test]
+fn a_worker_without_its_toolchain_is_skipped_in_development_and_refused_in_production() {
+    let project = Project::new();
+    fs::remove_dir_all(project.path("workers")).unwrap();
+    fs::remove_file(project.path("Cargo.toml")).unwrap();
+    project.write("workers/gopher/src/main.go", GO_MAIN);
+    project.write("workers/page/config/worker.yaml", "run: [/nowhere/node, bin/main.mjs]\n");
+    project.write("workers/pack/config/worker.yaml", "build: npm ci\nrun: [/bin/sh, bin/x.sh]\n");
+    let ready = "build: [./build.sh]\nrun: [/bin/sh, bin/app.sh]\n";
+    project.write("workers/script/config/worker.yaml", ready);
+    project.write("workers/script/build.sh", "#!/bin/sh\nmkdir bin && echo : >bin/app.sh\n");
+    let executable = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(project.path("workers/script/build.sh"), executable).unwrap();
+    project.commit();
+    // A machine that has git and a shell, and no go.
+    let programs = tempfile::tempdir().unwrap();
+    for program in ["git", "sh", "mkdir"] {
+        let path = Path::new("/usr/bin").join(program);
+        std::os::unix::fs::symlink(path, programs.path().join(program)).unwrap();
+    }
+    let tqctl = |arguments: &[&str]| {
+        let mut command = Command::cargo_bin("tqctl").unwrap();
+        command.current_dir(project.root()).args(arguments).env("PATH", programs.path());
+        command.output().unwrap()
+    };
+    let lacking = [
+        "gopher (no go: apt-get install golang-go)",
+        "pack (no npm: apt-get install npm)",
+        "page (no /nowhere/node: apt-get install nodejs)",
+    ];
+
+    let output = tqctl(&["build", "--dev"]);
+    let skipping = lacking.map(|it| format!("Skipping {it}\n")).concat();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(stdout, format!("{skipping}✓ script built\n"), "{}", stderr(&output));
+    assert_eq!(output.status.code(), Some(0));
+
+    let output = tqctl(&["build"]);
+    let message = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("no deployment without all of its workers"), "{message}");
+    assert!(lacking.iter().all(|it| message.contains(&format!("\n  {it}"))), "{message}");
+    assert!(project.deployed().is_empty());
+
+    fs::remove_dir_all(project.path("workers/script")).unwrap();
+    let output = tqctl(&["build", "--dev"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("there is no worker below it\n  gopher (no go:"));
 }
 
 /// What a record says of `bin/<name>` holds for compiled programs only: the daemon would refuse it.

@@ -37,7 +37,7 @@ pub enum Outcome {
 pub struct DevBuild {
     /// Every worker, by name.
     pub workers: Vec<(WorkerName, Outcome)>,
-    /// Folders that are no workers.
+    /// Folders that are no workers, and workers whose toolchain is not installed.
     pub skipped: Vec<Skipped>,
 }
 

@@ -56,9 +56,13 @@ pub enum BuildError {
         "cargo and rustc are needed and not installed (apt install cargo, or https://rustup.rs)"
     )]
     NoRust,
-    /// No go.
-    #[error("worker {0} is written in Go, and go is not installed (apt install golang-go)")]
-    NoGo(String),
+    /// Workers need programs that this machine has not. A deployment without them would remove
+    /// them from what is served.
+    #[error(
+        "there is no deployment without all of its workers, and some cannot be built or run \
+         here:{}", list(.0)
+    )]
+    NoToolchain(Vec<Skipped>),
     /// Cargo does not understand the package.
     #[error("{}: {message}", manifest.display())]
     CargoMetadata {

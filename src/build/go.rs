@@ -1,6 +1,5 @@
 //! Go programs: what they are made from, and their build.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -132,7 +131,7 @@ pub(super) fn build(
     let mut go = go(program);
     go.args(["build", "-trimpath", "-o"]).arg(output);
     go.arg("-ldflags").arg(link_flags(settings, stamp));
-    let built = run(program, go.arg("./src"))?;
+    let built = run(go.arg("./src"))?;
     let text = String::from_utf8_lossy(&built.stderr);
     if !text.trim().is_empty() {
         let error = text.lines().find_map(|line| place(&program.folder, line));
@@ -163,7 +162,7 @@ fn link_flags(settings: &BuildSettings, stamp: Option<&Stamp>) -> String {
 }
 
 fn ask(program: &Program, arguments: &[&str]) -> Result<Vec<u8>, BuildError> {
-    let output = run(program, go(program).args(arguments))?;
+    let output = run(go(program).args(arguments))?;
     if output.status.success() {
         return Ok(output.stdout);
     }
@@ -186,11 +185,8 @@ fn go_flags() -> String {
     format!("{own} -buildvcs=false").trim_start().to_owned()
 }
 
-fn run(program: &Program, command: &mut Command) -> Result<Output, BuildError> {
-    command.output().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => BuildError::NoGo(program.name.clone()),
-        _ => BuildError::io("go", error),
-    })
+fn run(command: &mut Command) -> Result<Output, BuildError> {
+    command.output().map_err(|error| BuildError::io("go", error))
 }
 
 #[cfg(test)]

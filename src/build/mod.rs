@@ -18,6 +18,7 @@ mod record;
 pub mod report;
 mod reuse;
 mod runner;
+pub mod toolchain;
 
 use std::path::{Path, PathBuf};
 

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use super::cargo::{Binary, Workspace};
 use super::error::BuildError;
 use super::inputs::Inputs;
+use super::toolchain::Missing;
 use super::{Profile, Project, command, go};
-use crate::config::discover;
+use crate::config::discover::{self, DiscoveredWorker};
 use crate::config::worker::WorkerFile;
 use crate::ids::{RoutePath, WorkerName};
 
@@ -61,12 +62,12 @@ pub(super) struct Worker {
     pub(super) program: Program,
 }
 
-/// A folder beside the workers that is none.
+/// A folder that is passed over: it is no worker, or what its worker needs is not installed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Skipped {
     /// Which.
     pub folder: PathBuf,
-    /// Why it is no worker.
+    /// Why.
     pub reason: String,
 }
 
@@ -74,6 +75,56 @@ impl fmt::Display for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.folder.file_name().unwrap_or(self.folder.as_os_str());
         write!(f, "{} ({})", name.display(), self.reason)
+    }
+}
+
+/// A worker's folder, as far as it can be known without its toolchain.
+struct Source {
+    name: WorkerName,
+    folder: PathBuf,
+    file: WorkerFile,
+    tool: Tool,
+}
+
+/// What builds a worker.
+enum Tool {
+    Cargo,
+    Go,
+    Command(Vec<String>),
+    None,
+}
+
+impl Source {
+    fn read(name: WorkerName, folder: PathBuf) -> Result<Self, BuildError> {
+        let path = folder.join(WorkerFile::PATH);
+        let file =
+            WorkerFile::read(&path).map_err(|error| BuildError::Config(error.to_string()))?;
+        let tool = if let Some(words) = file.build.clone() {
+            Tool::Command(words)
+        } else if folder.join("Cargo.toml").is_file() {
+            Tool::Cargo
+        } else if folder.join("src/main.go").is_file() {
+            Tool::Go
+        } else if file.run.is_some() {
+            Tool::None
+        } else {
+            return Err(BuildError::NoRecipe(folder));
+        };
+        Ok(Self { name, folder, file, tool })
+    }
+
+    /// The first program that it needs and that is not installed. Cargo is not looked for: whoever
+    /// has Rust workers may have it in many places, and is told by [`BuildError::NoRust`].
+    fn missing(&self) -> Option<Missing> {
+        let builds = match &self.tool {
+            Tool::Go => Some("go"),
+            Tool::Command(words) => words.first().map(String::as_str),
+            Tool::Cargo | Tool::None => None,
+        };
+        let runs = self.file.run.as_ref().and_then(|words| words.first()).map(String::as_str);
+        // A relative path is a file of the project, which may yet have to be built.
+        let elsewhere = |program: &&str| program.starts_with('/') || !program.contains('/');
+        builds.into_iter().chain(runs).filter(elsewhere).find_map(Missing::check)
     }
 }
 
@@ -87,21 +138,38 @@ pub(super) struct Catalogue {
 }
 
 impl Catalogue {
-    /// Finds them. The server counts in releases, where the project contains it.
+    /// Finds them. The server counts in releases, where the project contains it. In development
+    /// a worker whose toolchain is not installed is passed over; in a release that is an error.
     pub(super) fn read(project: &Project, profile: Profile) -> Result<Self, BuildError> {
         let found = discover::discover(&project.discovery)
             .map_err(|error| BuildError::Config(error.to_string()))?;
         let skipped: Vec<_> =
             found.skipped.into_iter().map(|(folder, reason)| Skipped { folder, reason }).collect();
-        if found.workers.is_empty() {
+        let (mut sources, mut lacking) = (Vec::new(), Vec::new());
+        for DiscoveredWorker { name, dir: folder } in found.workers {
+            let source = Source::read(name, folder)?;
+            match source.missing() {
+                None => sources.push(source),
+                Some(missing) => {
+                    let (folder, reason) = (source.folder, missing.to_string());
+                    lacking.push(Skipped { folder, reason });
+                }
+            }
+        }
+        if profile == Profile::Release && !lacking.is_empty() {
+            return Err(BuildError::NoToolchain(lacking));
+        }
+        let mut skipped = [skipped, lacking].concat();
+        skipped.sort_by(|one, other| one.folder.cmp(&other.folder));
+        if sources.is_empty() {
             let folder = project.discovery.workers_dir.clone();
             return Err(BuildError::NoWorkers { folder, skipped });
         }
         let mut catalogue =
             Self { workspaces: Vec::new(), workers: Vec::new(), server: None, skipped, profile };
         catalogue.add_server(project)?;
-        for worker in found.workers {
-            catalogue.add_worker(worker.name, worker.dir)?;
+        for source in sources {
+            catalogue.add_worker(source)?;
         }
         Ok(catalogue)
     }
@@ -123,20 +191,13 @@ impl Catalogue {
         Ok(())
     }
 
-    fn add_worker(&mut self, name: WorkerName, folder: PathBuf) -> Result<(), BuildError> {
-        let path = folder.join(WorkerFile::PATH);
-        let file =
-            WorkerFile::read(&path).map_err(|error| BuildError::Config(error.to_string()))?;
-        let recipe = if let Some(words) = file.build.clone() {
-            Recipe::Command(words)
-        } else if folder.join("Cargo.toml").is_file() {
-            self.cargo_recipe(&folder, name.as_str())?
-        } else if folder.join("src/main.go").is_file() {
-            Recipe::Go
-        } else if file.run.is_some() {
-            Recipe::Ready
-        } else {
-            return Err(BuildError::NoRecipe(folder));
+    fn add_worker(&mut self, source: Source) -> Result<(), BuildError> {
+        let Source { name, folder, file, tool } = source;
+        let recipe = match tool {
+            Tool::Command(words) => Recipe::Command(words),
+            Tool::Cargo => self.cargo_recipe(&folder, name.as_str())?,
+            Tool::Go => Recipe::Go,
+            Tool::None => Recipe::Ready,
         };
         let binary =
             file.program(&name).ok_or_else(|| BuildError::RunOutsideBin(folder.clone()))?;

@@ -7,4 +7,5 @@ pub mod bed;
 pub mod deployments;
 pub mod load;
 pub mod ports;
+pub mod toolchains;
 pub mod wait;

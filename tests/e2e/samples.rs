@@ -1,4 +1,4 @@
-//! The sample workers as a git project of their own, built by `tqctl build`.
+//! The sample workers in Rust as a git project of their own, built by `tqctl build`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +28,10 @@ codegen-units = 16
 debug = false
 "#;
 
-/// A checkout of the sample workers.
+/// What it has of `workers/`: what needs no toolchain but cargo.
+const WORKERS: [&str; 3] = ["shared", "index", "api_users"];
+
+/// A checkout of the sample workers in Rust.
 pub struct Samples {
     dir: TempDir,
 }
@@ -40,7 +43,9 @@ impl Samples {
         let repository = Path::new(env!("CARGO_MANIFEST_DIR"));
         let samples = Self { dir };
         let root = samples.path();
-        copy(&repository.join("workers"), &root.join("workers"));
+        for worker in WORKERS.map(|name| Path::new("workers").join(name)) {
+            copy(&repository.join(&worker), &root.join(&worker));
+        }
         fs::copy(repository.join("Cargo.lock"), root.join("Cargo.lock")).unwrap();
         fs::write(root.join("Cargo.toml"), MANIFEST).unwrap();
         fs::write(root.join(".gitignore"), "/target\n/deploy\n/workers/*/bin\n/*.log\n").unwrap();
@@ -104,11 +109,12 @@ impl Samples {
 }
 
 /// One for all runs, so that dependencies are compiled once.
-fn target_dir() -> PathBuf {
+pub fn target_dir() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("samples")
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder of sources, without what was built in it.
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -1,0 +1,3 @@
+module clock_go
+
+go 1.19

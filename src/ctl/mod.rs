@@ -15,6 +15,7 @@ use crate::version::VERSION_LINE;
 pub mod build;
 pub mod client;
 pub mod exit;
+pub mod new;
 pub mod output;
 pub mod reload;
 pub mod status;
@@ -86,6 +87,8 @@ impl Globals {
 /// What tqctl can do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Write a worker to start from
+    New(new::NewArgs),
     /// Build a deployment of the commit that is checked out
     Build(build::BuildArgs),
     /// Show what runs
@@ -110,6 +113,7 @@ pub fn main() -> ExitCode {
 
 fn run(cli: &Cli, out: &Output) -> Result<Exit, Failure> {
     match &cli.verb {
+        Verb::New(args) => new::run(args, cli.globals.root(), out),
         Verb::Build(args) => build::run(args, cli.globals.root(), out),
         Verb::Status(args) => block_on(status::run(args, &client(&cli.globals, out), out)),
         Verb::Reload(args) => block_on(reload::run(args, &client(&cli.globals, out), out)),

@@ -19,6 +19,7 @@ mod handover;
 mod journal;
 mod languages;
 mod load;
+mod new_worker;
 mod nothing_deployed;
 mod paths;
 mod project;

@@ -10,7 +10,7 @@ use tqserver::store::deployment::Deployment;
 use tqserver::store::layout::DeployDir;
 
 /// The root manifest: what the workers inherit from the real one, and a profile that compiles fast.
-const MANIFEST: &str = r#"[workspace]
+pub const MANIFEST: &str = r#"[workspace]
 members = ["workers/*"]
 resolver = "3"
 

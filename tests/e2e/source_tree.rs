@@ -2,14 +2,14 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
 use crate::samples::{copy, target_dir};
-use crate::session::{PATIENCE, Session};
+use crate::session::{PATIENCE, Session, get, send};
 use crate::support::wait::await_until;
 
 /// A folder with `config/server.yaml` and `workers/`.
@@ -41,6 +41,25 @@ impl SourceTree {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tqctl"));
         command.args(args).current_dir(self.path()).env("CARGO_TARGET_DIR", target_dir());
         command.output().unwrap()
+    }
+
+    /// Adds a worker with `tqctl new`.
+    #[track_caller]
+    pub fn create(&self, name: &str, language: &str) {
+        let output = self.tqctl(&["new", name, "--lang", language]);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr).matches("warning").count(), 0);
+    }
+
+    /// Gives it a file of the repository.
+    pub fn copy_file(&self, from: &str, to: &str) {
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join(from);
+        fs::copy(from, self.path().join(to)).unwrap();
+    }
+
+    /// Gives it a file of one's own.
+    pub fn write(&self, path: &str, text: &str) {
+        fs::write(self.path().join(path), text).unwrap();
     }
 
     /// `tqctl build --dev`, which must build these and no others.
@@ -102,6 +121,12 @@ impl<'s> Generation<'s> {
         let ended = stream.read_to_string(&mut text);
         ended.unwrap_or_else(|error| panic!("{}: {error} behind {text}", self.unit));
         text
+    }
+
+    /// What it answers at /health itself.
+    pub fn health(&self) -> String {
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port));
+        send(addr, &get("/health")).unwrap().head
     }
 
     /// Stops it, which is SIGTERM and, if that does not end it, SIGKILL.

@@ -190,6 +190,23 @@ fn what_is_taken_is_refused_and_nothing_is_written(
     }
 }
 
+#[rstest]
+#[case::the_root("Cargo.toml", "[package]\nname = \"shop\"\n")]
+#[case::a_member("workers/other/Cargo.toml", "[package]\nname = \"shop\"\n")]
+fn a_package_of_that_name_in_the_workspace_is_refused(#[case] file: &str, #[case] text: &str) {
+    let project = Project::with_workspace();
+    let before = project.read("Cargo.toml");
+    project.write(file, &if file == "Cargo.toml" { before + text } else { text.to_owned() });
+    let output = project.tqctl(&["shop"]);
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    let expected = format!("the package of {file} is called shop already\nhint: choose another");
+    assert!(message.contains(&expected), "{message}");
+    assert!(!project.path("workers/shop").exists());
+    // Which is cargo's business only.
+    assert!(project.tqctl(&["shop", "--lang", "go"]).status.success());
+}
+
 #[test]
 fn without_a_configuration_it_is_no_project() {
     let folder = tempfile::tempdir().unwrap();

@@ -94,6 +94,13 @@ pub fn run(args: &NewArgs, root: &Path, out: &Output) -> Result<Exit, Failure> {
     let route = free_route(&args.name, &settings, shown)?;
 
     let cargo = Membership::of(&folder)?;
+    let member = cargo.as_ref().filter(|it| it.takes && args.lang == Language::Rust);
+    if let Some(package) = member.and_then(|it| it.package_named(args.name.as_str())) {
+        let package = shown(&package);
+        let taken = anyhow!("the package of {} is called {} already", package.display(), args.name);
+        let hint = "choose another name: cargo refuses two packages of one name".to_owned();
+        return Err(Failure::from(taken).with_hint(Some(hint)));
+    }
     let library = args.lang == Language::Rust && cargo::is_tq_worker(&workers.join("shared"))?;
     let files = files::of(args.lang, library, &args.name, &route, cargo.as_ref());
     // Before the folder is there: cargo would take it for a package without a Cargo.toml.
@@ -115,7 +122,7 @@ pub fn run(args: &NewArgs, root: &Path, out: &Output) -> Result<Exit, Failure> {
         files: placed.files,
         cargo: cargo.as_ref().map(|cargo| shown(cargo.manifest())),
         excluded,
-        member: args.lang == Language::Rust && cargo.as_ref().is_some_and(|cargo| cargo.takes),
+        member: member.is_some(),
         missing: Missing::check(args.lang.toolchain()),
         not_found: not_found(&found, &folder),
         elsewhere: root != std::env::current_dir().unwrap_or_default(),

@@ -28,6 +28,11 @@ impl Manifest {
         Ok(Some(Self { path, document }))
     }
 
+    /// The name of its package.
+    fn package(&self) -> Option<&str> {
+        self.document.get("package")?.get("name")?.as_str()
+    }
+
     fn workspace(&self) -> Option<&Item> {
         self.document.get("workspace")
     }
@@ -45,8 +50,7 @@ impl Manifest {
 /// Whether `folder` is the library for workers in Rust.
 pub(super) fn is_tq_worker(folder: &Path) -> anyhow::Result<bool> {
     let manifest = Manifest::read(folder.join("Cargo.toml"))?;
-    let name = manifest.as_ref().and_then(|it| it.document.get("package")?.get("name")?.as_str());
-    Ok(name == Some("tq-worker"))
+    Ok(manifest.as_ref().and_then(Manifest::package) == Some("tq-worker"))
 }
 
 /// A folder that is to be, and the cargo workspace above it.
@@ -76,6 +80,21 @@ impl Membership {
             return Ok(Some(Self { below: below.to_owned(), takes, manifest }));
         }
         Ok(None)
+    }
+
+    /// The manifest of the workspace's package that is called `name` already: cargo refuses two.
+    pub(super) fn package_named(&self, name: &str) -> Option<PathBuf> {
+        let root = self.manifest.path.parent()?;
+        let escaped = Pattern::escape(&root.to_string_lossy());
+        let members = self
+            .manifest
+            .paths("members")
+            .filter_map(|member| glob::glob(&format!("{escaped}/{member}/Cargo.toml")).ok());
+        // What is wrong with another manifest is cargo's to tell.
+        let named = |path: &PathBuf| {
+            Manifest::read(path.clone()).ok().flatten().is_some_and(|it| it.package() == Some(name))
+        };
+        members.flatten().flatten().chain([self.manifest.path.clone()]).find(named)
     }
 
     /// The workspace's manifest.

@@ -14,6 +14,7 @@ use crate::version::VERSION_LINE;
 
 pub mod build;
 pub mod client;
+pub mod dev;
 pub mod exit;
 pub mod new;
 pub mod output;
@@ -62,7 +63,8 @@ pub struct Globals {
     /// The project's folder, instead of the working directory
     #[arg(long, global = true, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// The control socket; by default the system's, else that of this user's session
+    /// The control socket; by default that of the project's `tqctl dev`, else the system's, else
+    /// that of this user's session
     #[arg(long, global = true, value_name = "PATH", env = "TQ_CONTROL_SOCKET")]
     pub socket: Option<PathBuf>,
 }
@@ -80,7 +82,8 @@ impl Globals {
 
     fn client(&self) -> Client {
         let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        Client::locate(self.socket.clone(), runtime_dir)
+        let of_project = || dev::socket_of(self.root(), runtime_dir.as_deref()?);
+        Client::locate(self.socket.clone().or_else(of_project), runtime_dir)
     }
 }
 
@@ -91,6 +94,8 @@ pub enum Verb {
     New(new::NewArgs),
     /// Build a deployment of the commit that is checked out
     Build(build::BuildArgs),
+    /// Serve the source tree until Ctrl-C
+    Dev(dev::DevArgs),
     /// Show what runs
     Status(status::StatusArgs),
     /// Have tqserver read its configuration and manifest again
@@ -115,6 +120,7 @@ fn run(cli: &Cli, out: &Output) -> Result<Exit, Failure> {
     match &cli.verb {
         Verb::New(args) => new::run(args, cli.globals.root(), out),
         Verb::Build(args) => build::run(args, cli.globals.root(), out),
+        Verb::Dev(args) => dev::run(args, cli.globals.root(), out),
         Verb::Status(args) => block_on(status::run(args, &client(&cli.globals, out), out)),
         Verb::Reload(args) => block_on(reload::run(args, &client(&cli.globals, out), out)),
     }

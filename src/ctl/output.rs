@@ -135,6 +135,11 @@ impl Output {
         self.json.is_some()
     }
 
+    /// Whether details are wanted.
+    pub fn is_verbose(&self) -> bool {
+        self.verbose
+    }
+
     /// Paints for stdout.
     pub fn painter(&self) -> Painter {
         self.stdout

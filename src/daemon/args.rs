@@ -39,6 +39,11 @@ pub struct Args {
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
 
+    /// For `tqctl dev`: the units it made are called so, and are stopped, with all workers, when
+    /// nobody follows the events any more
+    #[arg(long, hide = true, value_name = "UNIT")]
+    pub session: Option<String>,
+
     /// For tqserver itself, when it starts its successor
     #[arg(long, hide = true, value_enum, value_name = "STAGE")]
     pub take_over: Option<Stage>,

@@ -5,12 +5,15 @@ mod args;
 mod control;
 mod follow;
 mod handover;
+mod lease;
 mod paths;
 mod reloads;
 mod running;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -27,6 +30,9 @@ use running::Prepared;
 
 /// sysexits.h: something in the configuration is not as it should be.
 const EX_CONFIG: u8 = 78;
+
+/// How long requests in flight may hold up the end of a development session: somebody waits for it.
+const SESSION_DRAIN: Duration = Duration::from_secs(5);
 
 /// Runs `tqserver`. Returns when it was told to stop, has handed over, or cannot go on.
 pub fn main(args: &Args) -> ExitCode {
@@ -54,7 +60,11 @@ pub fn main(args: &Args) -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            match tracing::dispatcher::has_been_set() {
+                true => tracing::error!("{error:#}"),
+                // What is wrong is the log itself.
+                false => _ = writeln!(std::io::stderr(), "{error:#}"),
+            }
             let config = error.downcast_ref::<ConfigErrors>().is_some();
             if config { EX_CONFIG.into() } else { ExitCode::FAILURE }
         }
@@ -104,17 +114,29 @@ async fn serve(
             _ = interrupt.recv() => {}
         }
     };
+    let session = args.session.as_deref();
+    let followers = daemon.followers_of_events();
+    let abandoned = async {
+        match session {
+            Some(session) => lease::keep(session, followers).await,
+            None => std::future::pending().await,
+        }
+    };
     Notifier.ready("accepting requests");
     let successor = tokio::select! {
         () = told_to_stop() => None,
+        () = abandoned => None,
         succeeded = daemon.succeeded() => Some(succeeded?),
     };
-    let drain_timeout = loaded.settings.rollout.drain_timeout;
+    let drain_timeout = match session {
+        Some(_) => loaded.settings.rollout.drain_timeout.min(SESSION_DRAIN),
+        None => loaded.settings.rollout.drain_timeout,
+    };
     match successor {
         Some(successor) => daemon.retire(successor, drain_timeout, told_to_stop()).await,
         None => {
             let launcher = daemon.stop(drain_timeout).await;
-            if in_foreground {
+            if in_foreground || session.is_some() {
                 stop_workers(&launcher).await;
             }
         }
@@ -122,8 +144,9 @@ async fn serve(
     Ok(())
 }
 
-/// A unit's workers stop with tq-workers.target; a try-out in the foreground has nobody who would
-/// stop them, nor anybody who will adopt them.
+/// A unit's workers stop with tq-workers.target. A try-out in the foreground has nobody who would
+/// stop them, nor anybody who will adopt them, and a development session may share the target with
+/// others that go on.
 async fn stop_workers(launcher: &BusLauncher) {
     let stop_all = async {
         for worker in launcher.list().await? {

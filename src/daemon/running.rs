@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,7 @@ use super::handover::{Handover, Predecessor, Program, Successor};
 use super::reloads::Reloads;
 use super::{Args, follow, paths};
 use crate::admin;
+use crate::admin::api::Control as _;
 use crate::admin::feed::Feed;
 use crate::config;
 use crate::config::settings::{Mode, Settings};
@@ -220,6 +221,11 @@ impl<'a> Prepared<'a> {
 }
 
 impl Daemon {
+    /// How many follow the events.
+    pub(super) fn followers_of_events(&self) -> watch::Receiver<usize> {
+        self.control.events().subscribers()
+    }
+
     /// Completes when another process has taken over, or, with an error, when a part has ended
     /// that should not.
     pub(super) async fn succeeded(&mut self) -> anyhow::Result<Successor> {

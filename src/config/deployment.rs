@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::scope::{BIN_DIR, Known};
 use super::section::{Located, Section};
 use super::server::{DAY, manifest_path, parse_mode};
-use super::settings::{Mode, WatchSettings};
+use super::settings::{LiveReloadSettings, Mode, WatchSettings};
 use super::units::relative_glob;
 
 /// What the file says.
@@ -24,6 +24,7 @@ pub(super) struct DeploymentFile {
 /// What both modes' blocks have.
 pub(super) struct ModeBlock {
     pub(super) watch: Option<WatchSettings>,
+    pub(super) live_reload: Option<LiveReloadSettings>,
     pub(super) parallel_builds: usize,
     pub(super) ldflags: String,
     pub(super) cache_templates: bool,
@@ -84,8 +85,14 @@ fn read_dev(dev: &mut Section<'_, '_>, workers_dir: &str) -> ModeBlock {
     let (cache_templates, watch_resources) = dev.section("resources", |resources| {
         read_resources(resources, workers_dir, "it is where `workers.discovery.workers_dir` is")
     });
+    let live_reload = dev.section("live_reload", |live| {
+        let enabled = live.flag("enabled").is_none_or(|found| found.value);
+        let editor = live.parsed("editor", str::parse).map(|found| found.value);
+        enabled.then(|| LiveReloadSettings { editor: editor.unwrap_or_default() })
+    });
     ModeBlock {
         watch,
+        live_reload,
         parallel_builds: parallel_builds.unwrap_or(4),
         ldflags,
         cache_templates: cache_templates.unwrap_or(false),
@@ -138,6 +145,7 @@ fn read_prod(prod: &mut Section<'_, '_>, root: &Path) -> (ModeBlock, ProdBlock, 
     let (reload_on_change, reload_on_sighup) = read_triggers(prod);
     let common = ModeBlock {
         watch: None,
+        live_reload: None,
         parallel_builds: parallel_builds.unwrap_or(8),
         ldflags,
         cache_templates: cache_templates.unwrap_or(true),

@@ -186,6 +186,7 @@ impl Merge<'_> {
                 git_ldflags: deployment.git.ldflags,
             },
             watch: block.watch,
+            live_reload: block.live_reload,
         }
     }
 

@@ -9,6 +9,7 @@ mod deployment;
 mod diagnostic;
 pub mod discover;
 mod document;
+mod editor;
 mod effective;
 pub mod grants;
 mod limits;

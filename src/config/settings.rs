@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use super::credential::CredentialName;
+pub use super::editor::EditorLink;
 pub use super::grants::Grant;
 pub use super::sandbox::{AddressRange, Allowed, Sandbox, SandboxOverrides};
 use crate::ids::{RoutePath, WorkerName};
@@ -56,6 +57,8 @@ pub struct Settings {
     pub build: BuildSettings,
     /// What development watches; `None` where nothing is watched.
     pub watch: Option<WatchSettings>,
+    /// What development does for browsers; `None` in production, or where it is off.
+    pub live_reload: Option<LiveReloadSettings>,
 }
 
 /// The public listener and its limits.
@@ -342,6 +345,13 @@ pub struct WatchSettings {
     pub patterns: Vec<String>,
     /// How long nothing must change before a change counts.
     pub debounce: Duration,
+}
+
+/// What development does for browsers: pages that load again, and the overlay of a failed build.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LiveReloadSettings {
+    /// Where the places of errors lead.
+    pub editor: EditorLink,
 }
 
 /// The address a foreground try-out listens on.

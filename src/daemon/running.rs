@@ -114,7 +114,7 @@ impl<'a> Prepared<'a> {
             Arc::clone(&launcher),
             output.clone(),
             Arc::clone(&shared),
-            settings.listener.port,
+            settings,
         );
         let (rebuild, rebuilds) = mpsc::channel(1);
         let session = match settings.mode {
@@ -168,7 +168,7 @@ impl<'a> Prepared<'a> {
 
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let control_socket = sockets.control.context("there is no control socket")?;
-        let plane = DataPlane::start(sockets.http, cores, table, shared)
+        let plane = DataPlane::start(sockets.http, cores, table, shared, None)
             .context("cannot start the data plane")?;
         let counters = plane.counters();
         let control = DaemonControl::new(
@@ -327,11 +327,16 @@ fn apply(
     launcher: Arc<BusLauncher>,
     output: Output,
     shared: Arc<ArcSwap<ProxySettings>>,
-    port: u16,
-) -> impl Fn(&Settings) + Send {
+    first: &Settings,
+) -> impl Fn(&Settings) + Send + use<> {
+    let (port, live_reload) = (first.listener.port, first.live_reload.clone());
     move |settings| {
         if settings.listener.port != port {
             tracing::warn!("server.port changed: that takes effect with a restart");
+        }
+        if settings.live_reload != live_reload {
+            let key = "deployment.dev.live_reload";
+            tracing::warn!("{key} changed: that takes effect with a restart");
         }
         launcher.update(LauncherConfig::new(settings, output.clone()));
         shared.store(Arc::new(proxy_settings(settings)));

@@ -102,7 +102,7 @@ impl Site {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let addr = listener.local_addr().expect("it is bound");
         let settings = Arc::new(ArcSwap::from_pointee(settings()));
-        let plane = DataPlane::start(vec![listener], 1, table, settings).expect("a thread");
+        let plane = DataPlane::start(vec![listener], 1, table, settings, None).expect("a thread");
         Self { addr, connection: Mutex::new(None), _plane: plane, _folder: folder }
     }
 

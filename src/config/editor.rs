@@ -57,7 +57,9 @@ impl FromStr for EditorLink {
             ));
         };
         if PROGRAMS.contains(&scheme.as_str()) {
-            return Err(format!("a link must not begin with `{scheme}:`, which is run as a program"));
+            return Err(format!(
+                "a link must not begin with `{scheme}:`, which is run as a program"
+            ));
         }
         if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err("a URL is made of visible ASCII characters; encode others as %XX".into());

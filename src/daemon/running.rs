@@ -110,12 +110,7 @@ impl<'a> Prepared<'a> {
         };
         let (table, feed) = (PublishedTable::new(), Feed::new());
         let shared = Arc::new(ArcSwap::from_pointee(proxy_settings(settings)));
-        let apply = apply(
-            Arc::clone(&launcher),
-            output.clone(),
-            Arc::clone(&shared),
-            settings,
-        );
+        let apply = apply(Arc::clone(&launcher), output.clone(), Arc::clone(&shared), settings);
         let (rebuild, rebuilds) = mpsc::channel(1);
         let session = match settings.mode {
             Mode::Dev => {

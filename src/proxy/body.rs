@@ -12,6 +12,7 @@ use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::connection::Connection;
+use super::live::Appended;
 use super::response_body::UpstreamBody;
 use super::static_files::StaticBody;
 
@@ -39,6 +40,8 @@ enum Kind {
     Full(Bytes),
     Upstream(UpstreamBody),
     File(StaticBody),
+    /// In development only.
+    Appended(Box<Appended>),
 }
 
 impl Body {
@@ -60,6 +63,11 @@ impl Body {
     /// What a file holds.
     pub(crate) fn file(body: StaticBody) -> Self {
         Self { kind: Kind::File(body), answering: None }
+    }
+
+    /// What a worker sends, and something of ours.
+    pub(crate) fn appended(body: Appended) -> Self {
+        Self { kind: Kind::Appended(Box::new(body)), answering: None }
     }
 
     /// Books the end of the request when this body ends.
@@ -88,6 +96,7 @@ impl http_body::Body for Body {
             Kind::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Kind::Upstream(body) => body.poll_frame(cx),
             Kind::File(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::from),
+            Kind::Appended(body) => body.poll_frame(cx),
         };
         if let (Poll::Ready(Some(Err(error))), Some(answering)) = (&outcome, &this.answering) {
             answering.broke_off(error);
@@ -100,6 +109,7 @@ impl http_body::Body for Body {
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Upstream(body) => body.incoming().is_end_stream(),
             Kind::File(body) => body.is_end_stream(),
+            Kind::Appended(body) => body.is_end_stream(),
         }
     }
 
@@ -108,6 +118,7 @@ impl http_body::Body for Body {
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Kind::Upstream(body) => Incoming::size_hint(body.incoming()),
             Kind::File(body) => body.size_hint(),
+            Kind::Appended(body) => body.size_hint(),
         }
     }
 }

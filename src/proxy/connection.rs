@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -19,8 +20,10 @@ use tokio::time::{sleep, timeout};
 
 use super::ProxySettings;
 use super::core::{ConnectionPlace, Core};
+use super::counters::Count;
 use super::headers::ClientIdentity;
 use super::io::{ClientIo, ClientLimits, Pace};
+use super::live::LiveSocket;
 use super::service;
 use super::timer::LazyTimer;
 use super::tunnel::Tunnel;
@@ -52,7 +55,7 @@ pub(crate) struct Connection {
     /// For whatever the current request waits for.
     pub(crate) timer: RefCell<LazyTimer>,
     /// Set by an answer that switched protocols; runs once hyper has let go of the socket.
-    pub(crate) tunnel: RefCell<Option<Tunnel>>,
+    pub(crate) upgraded: RefCell<Option<Upgraded>>,
     /// Whether the current answer ends with the connection, so that only a reset can say that it
     /// broke off.
     pub(crate) close_delimited: Cell<bool>,
@@ -60,6 +63,25 @@ pub(crate) struct Connection {
     pub(crate) broken: Cell<bool>,
     /// Whether the client may still be sending what will not be read.
     pub(crate) unread: Cell<bool>,
+}
+
+/// What becomes of a socket that hyper has let go of.
+pub(crate) enum Upgraded {
+    /// It goes through to a worker.
+    Tunnel(Tunnel),
+    /// It is a page's, in development.
+    Live(LiveSocket),
+}
+
+impl Upgraded {
+    async fn run(self, core: &Core, stream: TcpStream, early: Bytes) {
+        core.counters.open_tunnels.add(1);
+        let _open = OpenTunnel(&core.counters.open_tunnels);
+        match self {
+            Self::Tunnel(tunnel) => tunnel.run(core, stream, early).await,
+            Self::Live(socket) => socket.run(core, stream, early).await,
+        }
+    }
 }
 
 /// Serves a connection to its end.
@@ -90,10 +112,10 @@ pub(crate) async fn serve(
     let outcome = drive(Pin::new(&mut http), &core).await;
     let parts = http.into_parts();
     let stream = parts.io.into_inner().into_inner();
-    // Taken out first: the tunnel outlives the borrow.
-    let tunnel = connection.tunnel.take();
-    match (outcome, tunnel) {
-        (Ok(()), Some(tunnel)) => tunnel.run(&core, stream, parts.read_buf).await,
+    // Taken out first: it outlives the borrow.
+    let upgraded = connection.upgraded.take();
+    match (outcome, upgraded) {
+        (Ok(()), Some(upgraded)) => upgraded.run(&core, stream, parts.read_buf).await,
         (outcome, _) => {
             let refused = outcome.as_ref().is_err_and(hyper::Error::is_parse);
             close(&connection, stream, refused).await;
@@ -196,11 +218,19 @@ impl Connection {
             client: ClientIdentity { address, trusted },
             pace,
             timer: RefCell::default(),
-            tunnel: RefCell::default(),
+            upgraded: RefCell::default(),
             close_delimited: Cell::default(),
             broken: Cell::default(),
             unread: Cell::default(),
         }
+    }
+}
+
+struct OpenTunnel<'a>(&'a Count);
+
+impl Drop for OpenTunnel<'_> {
+    fn drop(&mut self) {
+        self.0.sub(1);
     }
 }
 

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use super::ProxySettings;
 use super::counters::ThreadCounters;
 use super::hold::HeldCount;
+use super::live::Live;
 use super::pool::Pool;
 use super::table::PublishedTable;
 
@@ -23,6 +24,8 @@ pub(crate) struct Core {
     pub(crate) pool: Pool,
     pub(crate) closing: Closing,
     pub(crate) open: OpenConnections,
+    /// In development, what browsers are told of.
+    pub(crate) live: Option<Arc<Live>>,
 }
 
 /// This thread's open connections, for whoever waits until there are none.

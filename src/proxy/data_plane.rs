@@ -17,6 +17,7 @@ use super::core::{Closing, ConnectionLimit, Core, OpenConnections};
 use super::counters::{CountersReader, ThreadCounters};
 use super::hold::HeldCount;
 use super::listener;
+use super::live::Live;
 use super::pool::Pool;
 use super::table::PublishedTable;
 use crate::config::settings::{ListenerSettings, StaticSettings};
@@ -50,7 +51,8 @@ pub struct DataPlane {
 }
 
 impl DataPlane {
-    /// Starts `threads` threads (at least one), each accepting from every listener.
+    /// Starts `threads` threads (at least one), each accepting from every listener. With `live`
+    /// browsers are kept up to date, as in development.
     ///
     /// # Errors
     /// When a listener cannot be duplicated or registered, or a thread cannot be started.
@@ -59,6 +61,7 @@ impl DataPlane {
         threads: usize,
         table: Arc<PublishedTable>,
         settings: Arc<ArcSwap<ProxySettings>>,
+        live: Option<Arc<Live>>,
     ) -> io::Result<Self> {
         let [shutdown, end_streams, abort] = std::array::from_fn(|_| CancellationToken::new());
         let (end, ended) = mpsc::unbounded_channel();
@@ -77,6 +80,7 @@ impl DataPlane {
                 runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
                 table: Arc::clone(&table),
                 settings: Arc::clone(&settings),
+                live: live.clone(),
                 counters: Arc::clone(&counters),
                 held: Arc::clone(&held),
                 connections: Arc::clone(&connections),
@@ -176,6 +180,7 @@ struct Thread {
     runtime: tokio::runtime::Runtime,
     table: Arc<PublishedTable>,
     settings: Arc<ArcSwap<ProxySettings>>,
+    live: Option<Arc<Live>>,
     counters: Arc<ThreadCounters>,
     held: Arc<HeldCount>,
     connections: Arc<ConnectionLimit>,
@@ -197,6 +202,7 @@ impl Thread {
             pool: Pool::default(),
             closing: Closing::default(),
             open: OpenConnections::default(),
+            live: self.live,
         });
         let local = LocalSet::new();
         let life = async {

@@ -1,5 +1,10 @@
 //! Answers of tqserver's own: the status phrase and the request's id, nothing of the inside. Where
-//! nothing is deployed there is no inside yet, and the page says what to do about it.
+//! nothing is deployed there is no inside yet, and the page says what to do about it. In development
+//! the inside is the reader's own: then a page says why nothing serves, and has the script of live
+//! reload, so that it goes when that is over.
+
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
@@ -8,6 +13,8 @@ use http::header::{
 use http::{Response, StatusCode};
 
 use super::body::Body;
+use super::live::{Place, Problems, Visit};
+use crate::ids::WorkerName;
 
 /// Seconds after which a client that met 503 may try again.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
@@ -24,43 +31,70 @@ enum Format {
 }
 
 /// What a page is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Page {
     /// What its status says.
     Status(StatusCode),
     /// 503, as there is nothing to serve and whoever runs this server has yet to deploy.
     NothingDeployed,
+    /// 503, as the worker is being built and nothing of it serves yet.
+    Building(WorkerName),
+    /// 503, as the worker could not be built and nothing of it serves.
+    BuildFailed(WorkerName, Arc<Problems>),
 }
 
 impl Page {
-    fn status(self) -> StatusCode {
+    fn status(&self) -> StatusCode {
         match self {
-            Self::Status(status) => status,
-            Self::NothingDeployed => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Status(status) => *status,
+            Self::NothingDeployed | Self::Building(_) | Self::BuildFailed(..) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
     /// What stands below the status, a sentence or two a line.
-    fn lines(self) -> &'static [&'static str] {
+    fn lines(&self) -> Vec<Cow<'static, str>> {
         match self {
-            Self::Status(_) => &[],
-            Self::NothingDeployed => &[
+            Self::Status(_) => vec![],
+            Self::NothingDeployed => [
                 "tqserver is running, and nothing is deployed yet.",
                 "Is this your server? `tqctl build` in a project makes a deployment. Deployments go \
                  to /var/lib/tqserver/deploy, unless workers.manifest_file of server.yaml says \
                  otherwise, and are served as soon as the manifest.json there names one.",
                 "`tqctl status` tells what tqserver is waiting for.",
-            ],
+            ]
+            .map(Cow::Borrowed)
+            .to_vec(),
+            Self::Building(worker) => {
+                vec![format!("The worker `{worker}` is being built.").into()]
+            }
+            Self::BuildFailed(worker, _) => {
+                vec![format!("The worker `{worker}` could not be built.").into()]
+            }
+        }
+    }
+
+    /// Why there is nothing else to serve.
+    fn problems(&self) -> Option<&Problems> {
+        match self {
+            Self::BuildFailed(_, problems) => Some(problems),
+            _ => None,
         }
     }
 }
 
-/// The page, in the form the client likes best.
-pub(crate) fn response(page: Page, accept: Option<&HeaderValue>, id: &str) -> Response<Body> {
+/// The page, in the form the client likes best. As a document of a `visit` it has the script.
+pub(crate) fn response(
+    page: &Page,
+    accept: Option<&HeaderValue>,
+    id: &str,
+    visit: Option<&Visit>,
+) -> Response<Body> {
     let status = page.status();
     let phrase = status.canonical_reason().unwrap_or("Error");
     let (media_type, text) = match preferred(accept) {
-        Format::Html => ("text/html; charset=utf-8", html(page, phrase, id)),
+        Format::Html => ("text/html; charset=utf-8", html(page, phrase, id, visit)),
         Format::Json => ("application/json", json(page, phrase, id)),
         Format::Text => ("text/plain; charset=utf-8", text(page, phrase, id)),
     };
@@ -82,11 +116,20 @@ pub(crate) fn response(page: Page, accept: Option<&HeaderValue>, id: &str) -> Re
     response
 }
 
+const LOG_STYLE: &str = "pre { margin: 1rem auto; padding: 1rem; max-width: calc(100vw - 4rem); \
+                         box-sizing: border-box; overflow: auto; text-align: left; \
+                         font: .875rem/1.4 ui-monospace, monospace; border: 1px solid #8886 }";
+
 /// The request id may come from a trusted proxy: visible ASCII, so quotes and markup are possible.
-fn html(page: Page, phrase: &str, id: &str) -> String {
+fn html(page: &Page, phrase: &str, id: &str, visit: Option<&Visit>) -> String {
     let (code, id) = (page.status().as_u16(), escape(id));
     let lines: String =
         page.lines().iter().map(|line| format!("<p>{}</p>\n", marked(line))).collect();
+    let log = page.problems().map_or_else(String::new, |problems| {
+        let log = escape(&problems.log);
+        format!("<style>{LOG_STYLE}</style>\n<pre>\n{log}</pre>\n")
+    });
+    let tag = visit.map_or_else(String::new, Visit::tag);
     format!(
         r#"<!doctype html>
 <html lang="en">
@@ -102,9 +145,9 @@ small {{ opacity: .6; font-family: ui-monospace, monospace; overflow-wrap: anywh
 </style>
 <h1>{code}</h1>
 <p>{phrase}</p>
-{lines}<p><small>{id}</small></p>
+{lines}{log}<p><small>{id}</small></p>
 </html>
-"#
+{tag}"#
     )
 }
 
@@ -120,7 +163,7 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-fn json(page: Page, phrase: &str, id: &str) -> String {
+fn json(page: &Page, phrase: &str, id: &str) -> String {
     let mut document = serde_json::json!({
         "status": page.status().as_u16(),
         "error": phrase,
@@ -129,12 +172,17 @@ fn json(page: Page, phrase: &str, id: &str) -> String {
     if !page.lines().is_empty() {
         document["detail"] = page.lines().join(" ").into();
     }
+    if let Some(problems) = page.problems() {
+        document["log"] = problems.log.as_str().into();
+        document["places"] = problems.places.iter().map(Place::to_json).collect();
+    }
     format!("{document}\n")
 }
 
-fn text(page: Page, phrase: &str, id: &str) -> String {
-    let lines: String = page.lines().iter().flat_map(|line| [*line, "\n"]).collect();
-    format!("{} {phrase}\n{lines}Request {id}\n", page.status().as_u16())
+fn text(page: &Page, phrase: &str, id: &str) -> String {
+    let lines: String = page.lines().iter().flat_map(|line| [line, "\n"]).collect();
+    let log = page.problems().map_or_else(String::new, |it| format!("\n{}\n\n", it.log.trim_end()));
+    format!("{} {phrase}\n{lines}{log}Request {id}\n", page.status().as_u16())
 }
 
 /// Weighs `Accept` (RFC 9110 section 12.5.1): the format with the highest quality, where the more
@@ -209,6 +257,22 @@ mod tests {
         assert_eq!(preferred(Some(&HeaderValue::from_static(accept))), format);
     }
 
+    fn index() -> WorkerName {
+        "index".parse().unwrap()
+    }
+
+    fn build_failed() -> Page {
+        let place = Place {
+            file: "/srv/workers/index/src/main.rs".into(),
+            shown: "workers/index/src/main.rs".into(),
+            line: 3,
+            column: 14,
+            message: "mismatched types".into(),
+        };
+        let log = "error[E0308]: mismatched types\n --> `Vec<u8>` & \"x\"\n".into();
+        Page::BuildFailed(index(), Arc::new(Problems { log, places: vec![place] }))
+    }
+
     #[rstest]
     #[case::html("error_page", "text/html", Page::Status(StatusCode::BAD_GATEWAY))]
     #[case::json("error_page", "application/json", Page::Status(StatusCode::SERVICE_UNAVAILABLE))]
@@ -216,10 +280,15 @@ mod tests {
     #[case::html("nothing_deployed", "text/html", Page::NothingDeployed)]
     #[case::json("nothing_deployed", "application/json", Page::NothingDeployed)]
     #[case::text("nothing_deployed", "text/plain", Page::NothingDeployed)]
+    #[case::html("building", "text/html", Page::Building(index()))]
+    #[case::json("building", "application/json", Page::Building(index()))]
+    #[case::html("build_failed", "text/html", build_failed())]
+    #[case::json("build_failed", "application/json", build_failed())]
+    #[case::text("build_failed", "text/plain", build_failed())]
     #[tokio::test]
     async fn pages(#[case] name: &str, #[case] accept: &'static str, #[case] page: Page) {
         let (head, body) =
-            response(page, Some(&HeaderValue::from_static(accept)), "0<\"9f").into_parts();
+            response(&page, Some(&HeaderValue::from_static(accept)), "0<\"9f", None).into_parts();
         let page = body.collect().await.unwrap().to_bytes();
         let page = String::from_utf8(page.to_vec()).unwrap();
         let name = format!("{name}_{}", accept.rsplit('/').next().unwrap());

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::sync::watch::error::RecvError;
 use tokio::time::{Instant, timeout_at};
 
 use super::core::Core;
@@ -23,6 +24,8 @@ pub(crate) struct Hold<'a> {
 struct Waiting<'a> {
     core: &'a Core,
     publications: watch::Receiver<u64>,
+    /// In development: how a build ended tells more than to wait on.
+    changes: Option<watch::Receiver<u64>>,
     deadline: Instant,
 }
 
@@ -40,13 +43,13 @@ impl<'a> Hold<'a> {
     ///
     /// The first call only subscribes and returns at once, so that a table published between the
     /// caller's look and the subscription is not missed.
-    pub(crate) async fn until_published(&mut self) -> Result<(), Impatient> {
+    pub(crate) async fn until_changed(&mut self) -> Result<(), Impatient> {
         let Some(waiting) = &mut self.waiting else {
             let waiting = Waiting::enter(self.core, self.limit, self.max_held)?;
             self.waiting = Some(waiting);
             return Ok(());
         };
-        match timeout_at(waiting.deadline, waiting.publications.changed()).await {
+        match timeout_at(waiting.deadline, waiting.changed()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Impatient),
         }
@@ -61,7 +64,20 @@ impl<'a> Waiting<'a> {
         })
         .map_err(|_| Impatient)?;
         core.counters.held.add(1);
-        Ok(Self { core, publications: core.table.subscribe(), deadline: Instant::now() + limit })
+        Ok(Self {
+            core,
+            publications: core.table.subscribe(),
+            changes: core.live.as_ref().map(|live| live.subscribe()),
+            deadline: Instant::now() + limit,
+        })
+    }
+
+    async fn changed(&mut self) -> Result<(), RecvError> {
+        let Some(changes) = &mut self.changes else { return self.publications.changed().await };
+        tokio::select! {
+            changed = self.publications.changed() => changed,
+            changed = changes.changed() => changed,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ mod headers;
 mod hold;
 mod io;
 mod listener;
+mod live;
 mod path;
 mod pool;
 mod request_body;
@@ -32,3 +33,4 @@ mod websocket;
 
 pub use counters::{Counters, CountersReader};
 pub use data_plane::{DataPlane, ProxySettings, STREAM_GRACE};
+pub use live::{Build, Live, Place, Problems};

@@ -11,11 +11,13 @@ use super::connection::Connection;
 use super::error_page::Page;
 use super::headers::X_FORWARDED_PREFIX;
 use super::hold::Hold;
+use super::live::{Standing, Visit};
 use super::path::RequestPath;
 use super::request_body::RequestBody;
 use super::service::Refusal;
 use super::table::{Route, RouteTable, Unrouted};
 use super::target::{Claim, Target};
+use crate::ids::WorkerName;
 
 /// How often a claim may be refused in a row before the request waits for a publication. One
 /// refusal is what a swap costs, as the table without the target is published before its drain.
@@ -25,8 +27,8 @@ const MAX_REFUSALS: usize = 16;
 pub(crate) enum Look<T> {
     /// The answer.
     Found(T),
-    /// Ask the next table.
-    Wait,
+    /// Ask the next table; with this page once the hold has passed.
+    Wait(Page),
     /// There is no such route, and none is coming.
     None(Page),
 }
@@ -35,9 +37,25 @@ impl<T> Look<T> {
     /// What an unknown name means in this table.
     pub(crate) fn unknown(table: &RouteTable) -> Self {
         match table.unrouted() {
-            Unrouted::Held => Self::Wait,
+            Unrouted::Held => Self::held(),
             Unrouted::NothingDeployed => Self::None(Page::NothingDeployed),
             Unrouted::NotFound => Self::None(Page::Status(StatusCode::NOT_FOUND)),
+        }
+    }
+
+    fn held() -> Self {
+        Self::Wait(Page::Status(StatusCode::SERVICE_UNAVAILABLE))
+    }
+
+    /// What it means that nothing serves a worker. In development its build may be the reason.
+    fn unserved(connection: &Connection, worker: &WorkerName) -> Self {
+        let Some(live) = &connection.core.live else { return Self::held() };
+        match live.build(worker) {
+            None => Self::held(),
+            Some(Standing::Building) => Self::Wait(Page::Building(worker.clone())),
+            Some(Standing::Failed(problems)) => {
+                Self::None(Page::BuildFailed(worker.clone(), problems))
+            }
         }
     }
 }
@@ -52,10 +70,9 @@ pub(crate) async fn find<T>(
         match look(&connection.core.table.load()) {
             Look::Found(found) => return Ok(found),
             Look::None(page) => return Err(Refusal::with(page)),
-            Look::Wait => hold
-                .until_published()
-                .await
-                .map_err(|_| Refusal::new(StatusCode::SERVICE_UNAVAILABLE))?,
+            Look::Wait(page) => {
+                hold.until_changed().await.map_err(|_| Refusal::with(page))?;
+            }
         }
     }
 }
@@ -68,22 +85,31 @@ pub(crate) async fn claim_target(
     connection: &Connection,
     hold: &mut Hold<'_>,
     path: &RequestPath<'_>,
+    visit: Option<&Visit>,
     dead: Option<&Arc<Target>>,
 ) -> Result<(Arc<Route>, Claim), Refusal> {
     find(connection, hold, |_| {
         for _ in 0..MAX_REFUSALS {
             let table = connection.core.table.load();
             let Some(route) = table.lookup(path.decoded()) else { return Look::unknown(&table) };
+            if let Some(visit) = visit {
+                visit.of_worker(&route.worker);
+            }
             if route.targets.is_empty() {
-                return Look::Wait;
+                return Look::unserved(connection, &route.worker);
             }
             match route.targets.claim(fastrand::u32(..)) {
                 Some(claim) if dead.is_some_and(|dead| Arc::ptr_eq(dead, claim.target())) => {}
-                Some(claim) => return Look::Found((Arc::clone(route), claim)),
+                Some(claim) => {
+                    if let Some(visit) = visit {
+                        visit.made_by(claim.target().generation);
+                    }
+                    return Look::Found((Arc::clone(route), claim));
+                }
                 None => {}
             }
         }
-        Look::Wait
+        Look::held()
     })
     .await
 }

@@ -18,6 +18,7 @@ use super::exchange::Exchange;
 use super::forward::{self, Failure, SendError};
 use super::headers;
 use super::hold::Hold;
+use super::live::{self, Visit};
 use super::path::RequestPath;
 use super::pool::Upstream;
 use super::request_body::RequestBody;
@@ -59,12 +60,14 @@ pub(crate) async fn answer(
     connection.unread.set(false);
     let accept = head.headers.get(ACCEPT).cloned();
     let id = headers::request_id(&head.headers, connection.client.trusted);
-    let mut response = match handle(&connection, head, body, &id).await {
+    let visit = connection.core.live.as_ref().and_then(|live| Visit::begin(live, &head));
+    let visit = visit.as_ref();
+    let mut response = match handle(&connection, head, body, &id, visit).await {
         Ok(response) => response,
         Err(refusal) => {
             connection.unread.set(has_body || refusal.close);
             let id = id.to_str().unwrap_or_default();
-            let mut response = error_page::response(refusal.page, accept.as_ref(), id);
+            let mut response = error_page::response(&refusal.page, accept.as_ref(), id, visit);
             if refusal.close {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -84,6 +87,7 @@ async fn handle(
     mut head: Parts,
     body: Incoming,
     id: &HeaderValue,
+    visit: Option<&Visit>,
 ) -> Result<Response<Body>, Refusal> {
     let settings = &connection.settings;
     vet(&mut head, settings.listener.max_body_bytes)
@@ -96,11 +100,16 @@ async fn handle(
         tracing::debug!(client = %connection.peer, "refused: {error}");
         Refusal::new(StatusCode::BAD_REQUEST)
     })?;
+    if let Some(live) = &connection.core.live
+        && let Some(answer) = live::answer(connection, live, &head, path.decoded())
+    {
+        return answer;
+    }
     let statics = &settings.static_files;
     if statics.enabled && statics.url_prefix.covers(path.decoded()) {
-        return serve_file(connection, &head.method, &head.headers, &path).await;
+        return serve_file(connection, &head.method, &head.headers, &path, visit).await;
     }
-    proxy(connection, head, body, id, &uri, &path).await
+    proxy(connection, head, body, id, &uri, &path, visit).await
 }
 
 /// `OPTIONS *` asks about the server as a whole (RFC 9110 section 9.3.7).
@@ -116,6 +125,7 @@ async fn serve_file(
     method: &Method,
     headers: &HeaderMap,
     path: &RequestPath<'_>,
+    visit: Option<&Visit>,
 ) -> Result<Response<Body>, Refusal> {
     let settings = &connection.settings.static_files;
     let prefix = settings.url_prefix.prefix().len();
@@ -128,6 +138,10 @@ async fn serve_file(
         None => Look::unknown(table),
     })
     .await?;
+    if let Some(visit) = visit {
+        visit.of_worker(&route.worker);
+        visit.made_by(route.targets.oldest().unwrap_or_default());
+    }
     let file = path.raw_after(prefix + 1 + worker.len());
     let response = static_files::serve(method, headers, file, &route.public, settings).await;
     let status = response.status();
@@ -146,10 +160,14 @@ async fn proxy(
     id: &HeaderValue,
     uri: &Uri,
     path: &RequestPath<'_>,
+    visit: Option<&Visit>,
 ) -> Result<Response<Body>, Refusal> {
     let listener = &connection.settings.listener;
     let protocol = tunnel::requested(&head, &body);
     headers::forward_request(&mut head.headers, &connection.client, id);
+    if let Some(visit) = visit {
+        visit.ask(&mut head.headers);
+    }
     if let Some(protocol) = &protocol {
         protocol.ask(&mut head.headers);
     }
@@ -159,7 +177,7 @@ async fn proxy(
     head.version = Version::HTTP_11;
 
     let mut hold = connection.hold();
-    let (mut route, claim) = claim_target(connection, &mut hold, path, None).await?;
+    let (mut route, claim) = claim_target(connection, &mut hold, path, visit, None).await?;
     let exchange = Rc::new(Exchange::new(claim));
     let body = RequestBody::new(body, &exchange, listener.max_body_bytes, listener.read_timeout);
     let mut request = Request::from_parts(head, body);
@@ -169,7 +187,7 @@ async fn proxy(
         let sent = forward::send(connection, request, &exchange, route.timeouts, &mut lost_at);
         match sent.await {
             Ok((response, upstream)) => {
-                return accept(connection, response, upstream, exchange, &route, protocol)
+                return accept(connection, response, upstream, exchange, &route, protocol, visit)
                     .map_err(|failure| refuse(&failure, &route, id));
             }
             Err(SendError::Failed(failure)) => return Err(refuse(&failure, &route, id)),
@@ -181,7 +199,7 @@ async fn proxy(
                     worker = %dead.worker, generation = %dead.generation, addr = %dead.addr,
                     "worker takes no connections: {error}"
                 );
-                let next = claim_target(connection, &mut hold, path, Some(&dead)).await;
+                let next = claim_target(connection, &mut hold, path, visit, Some(&dead)).await;
                 let (next_route, next_claim) = next.map_err(|refusal| match refusal.page {
                     Page::Status(StatusCode::SERVICE_UNAVAILABLE) => {
                         tracing::warn!(
@@ -217,6 +235,7 @@ fn accept(
     exchange: Rc<Exchange>,
     route: &Route,
     protocol: Option<Protocol>,
+    visit: Option<&Visit>,
 ) -> Result<Response<Body>, Failure> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return tunnel::accept(connection, response, exchange, protocol);
@@ -232,7 +251,11 @@ fn accept(
     if is_event_stream(&head.headers) {
         body = body.into_event_stream();
     }
-    Ok(Response::from_parts(head, Body::upstream(body)))
+    let body = match visit {
+        Some(visit) => live::append(visit, &mut head, body),
+        None => Body::upstream(body),
+    };
+    Ok(Response::from_parts(head, body))
 }
 
 fn is_event_stream(headers: &HeaderMap) -> bool {

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::target::{Claim, Target};
-use crate::ids::{Md5, RoutePath, WorkerName};
+use crate::ids::{Generation, Md5, RoutePath, WorkerName};
 
 /// Everything the data plane knows of the control plane's decisions, at one moment.
 #[derive(Debug, Default)]
@@ -97,6 +97,11 @@ impl WeightedTargets {
         self.0.is_empty()
     }
 
+    /// The lowest of the generations.
+    pub fn oldest(&self) -> Option<Generation> {
+        self.0.iter().map(|(target, _)| target.generation).min()
+    }
+
     /// The targets and their weights.
     pub fn iter(&self) -> impl Iterator<Item = &(Arc<Target>, u32)> {
         self.0.iter()
@@ -177,6 +182,11 @@ impl PublishedTable {
     pub fn publish(&self, table: RouteTable) {
         self.current.store(Arc::new(table));
         self.version.send_modify(|version| *version += 1);
+    }
+
+    /// How many tables were published so far.
+    pub fn version(&self) -> u64 {
+        *self.version.borrow()
     }
 
     /// For held requests: subscribe, look at the table, then await the next publication.

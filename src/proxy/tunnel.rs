@@ -20,7 +20,7 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::sleep;
 
 use super::body::Body;
-use super::connection::Connection;
+use super::connection::{Connection, Upgraded};
 use super::core::Core;
 use super::counters::Count;
 use super::exchange::Exchange;
@@ -80,7 +80,8 @@ pub(crate) fn accept(
     };
     let upgrade = hyper::upgrade::on(&mut response);
     let websocket = granted.as_bytes().eq_ignore_ascii_case(b"websocket");
-    connection.tunnel.replace(Some(Tunnel { upgrade, exchange, websocket }));
+    let tunnel = Tunnel { upgrade, exchange, websocket };
+    connection.upgraded.replace(Some(Upgraded::Tunnel(tunnel)));
     let (mut head, _) = response.into_parts();
     remove_hop_by_hop(&mut head.headers);
     Protocol(granted).ask(&mut head.headers);
@@ -95,9 +96,6 @@ impl Tunnel {
         let Ok(upgraded) = self.upgrade.await else { return };
         let Ok(worker) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
         let (mut worker_io, worker_early) = (worker.io.into_inner(), worker.read_buf);
-        core.counters.open_tunnels.add(1);
-        let _open = Open(&core.counters.open_tunnels);
-
         let target = self.exchange.target();
         let end = async || {
             tokio::select! {
@@ -176,13 +174,5 @@ impl Direction<'_> {
             tracker.feed(bytes);
         }
         self.to.write_all(bytes).await
-    }
-}
-
-struct Open<'a>(&'a Count);
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.sub(1);
     }
 }

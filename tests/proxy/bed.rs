@@ -9,13 +9,13 @@ use arc_swap::ArcSwap;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tqserver::config::settings::{ListenerSettings, StaticSettings};
+use tqserver::config::settings::{ListenerSettings, LiveReloadSettings, StaticSettings};
 use tqserver::ids::{Generation, WorkerName};
 use tqserver::proxy::table::{
     PublishedTable, Route, RouteTable, UpstreamTimeouts, WeightedTargets,
 };
 use tqserver::proxy::target::Target;
-use tqserver::proxy::{Counters, DataPlane, ProxySettings};
+use tqserver::proxy::{Counters, DataPlane, Live, ProxySettings};
 
 /// After this a test hangs for certain.
 const FOREVER: Duration = Duration::from_secs(20);
@@ -67,12 +67,31 @@ impl Bed {
     }
 
     pub(crate) fn threaded(threads: usize, settings: ProxySettings) -> Self {
+        Self::start(threads, settings, |_| None)
+    }
+
+    /// As in development.
+    pub(crate) fn live(settings: ProxySettings) -> (Self, Arc<Live>) {
+        let mut live = None;
+        let bed = Self::start(1, settings, |table| {
+            live = Some(Live::new(Arc::clone(table), LiveReloadSettings::default()));
+            live.clone()
+        });
+        (bed, live.unwrap())
+    }
+
+    fn start(
+        threads: usize,
+        settings: ProxySettings,
+        live: impl FnOnce(&Arc<PublishedTable>) -> Option<Arc<Live>>,
+    ) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
         let table = PublishedTable::new();
         let settings = Arc::new(ArcSwap::from_pointee(settings));
+        let live = live(&table);
         let plane =
-            DataPlane::start(vec![listener], threads, Arc::clone(&table), settings).unwrap();
+            DataPlane::start(vec![listener], threads, Arc::clone(&table), settings, live).unwrap();
         Self { plane: Some(plane), addr, table }
     }
 

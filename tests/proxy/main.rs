@@ -6,6 +6,7 @@ mod forwarding;
 mod framing;
 mod hold;
 mod limits;
+mod live;
 mod retry;
 mod shutdown;
 mod static_files;

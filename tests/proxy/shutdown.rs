@@ -151,7 +151,7 @@ async fn connections_that_were_not_accepted_wait_for_the_successor() {
         let table = PublishedTable::new();
         table.publish(RouteTable::new([]));
         let listeners = vec![listener.try_clone().unwrap()];
-        DataPlane::start(listeners, 2, table, Arc::clone(&settings)).unwrap()
+        DataPlane::start(listeners, 2, table, Arc::clone(&settings), None).unwrap()
     };
     let plane = start();
     soon("the end", plane.shutdown(LONG)).await;

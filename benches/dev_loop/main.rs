@@ -2,9 +2,9 @@
 
 #![allow(clippy::print_stdout, unreachable_pub, dead_code)]
 
-#[path = "../../tests/e2e/dev/developer.rs"]
+#[path = "../../tests/e2e/saves/developer.rs"]
 mod developer;
-#[path = "../../tests/e2e/dev/project.rs"]
+#[path = "../../tests/e2e/saves/project.rs"]
 mod project;
 #[path = "../../tests/e2e/session.rs"]
 mod session;

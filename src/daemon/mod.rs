@@ -3,6 +3,7 @@
 
 mod args;
 mod control;
+mod development;
 mod follow;
 mod handover;
 mod lease;

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::control::DaemonControl;
+use super::development::Development;
 use super::handover::{Handover, Predecessor, Program, Successor};
 use super::reloads::Reloads;
 use super::{Args, follow, paths};
@@ -21,7 +22,6 @@ use crate::admin::api::Control as _;
 use crate::admin::feed::Feed;
 use crate::config;
 use crate::config::settings::{Mode, Settings};
-use crate::dev;
 use crate::launcher::bus::BusLauncher;
 use crate::launcher::{LauncherConfig, Output};
 use crate::proxy::table::PublishedTable;
@@ -111,16 +111,8 @@ impl<'a> Prepared<'a> {
         let (table, feed) = (PublishedTable::new(), Feed::new());
         let shared = Arc::new(ArcSwap::from_pointee(proxy_settings(settings)));
         let apply = apply(Arc::clone(&launcher), output.clone(), Arc::clone(&shared), settings);
-        let (rebuild, rebuilds) = mpsc::channel(1);
-        let session = match settings.mode {
-            Mode::Dev => {
-                let (sources, settings) = (sources.clone(), settings.clone());
-                let (feed, rebuild) = (feed.clone(), rebuilds);
-                dev::Session::open(dev::Parts { sources, settings, feed, rebuild }).await
-            }
-            Mode::Prod => None,
-        };
-        let rebuild = session.is_some().then_some(rebuild);
+        let Development { session, live, rebuild } =
+            Development::open(&sources, settings, &feed, &table).await;
         let mut loader = Loader::new(sources, output.clone(), args.verify_scope(), paths.state());
         if let Some(session) = &session {
             loader = loader.holding_back(session.held_back());
@@ -138,7 +130,8 @@ impl<'a> Prepared<'a> {
         let (mut tasks, mut followers) = (JoinSet::new(), JoinSet::new());
         tasks.spawn(actor.run(inbox));
         if let Some(session) = session {
-            tasks.spawn(session.run(rollout.clone()));
+            // A process that has handed over builds nothing any more.
+            followers.spawn(session.run(rollout.clone()));
         }
         if settings.mode == Mode::Prod && settings.deployments.reload_on_change {
             tasks.spawn(follow::manifest(settings.deployments.clone(), rollout.clone()));
@@ -163,7 +156,7 @@ impl<'a> Prepared<'a> {
 
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let control_socket = sockets.control.context("there is no control socket")?;
-        let plane = DataPlane::start(sockets.http, cores, table, shared, None)
+        let plane = DataPlane::start(sockets.http, cores, table, shared, live)
             .context("cannot start the data plane")?;
         let counters = plane.counters();
         let control = DaemonControl::new(

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::admin::events::EventKind;
 use crate::ids::{Generation, WorkerName};
-use crate::rollout::report::{Report, ReportResult};
 use crate::rollout::status::{Snapshot, WorkerSnapshot};
 
 /// What has been told so far.
@@ -25,6 +23,8 @@ pub(super) struct Cycle {
     pub(super) written: Instant,
     /// The compiler's own time.
     pub(super) compiling: Duration,
+    /// How many browser tabs show what it replaces.
+    pub(super) tabs: usize,
 }
 
 /// A generation that serves since a moment ago.
@@ -41,6 +41,7 @@ pub(super) struct Serving {
     pub(super) route: crate::ids::RoutePath,
     pub(super) ready: Duration,
     pub(super) overhead: Option<Duration>,
+    pub(super) tabs: usize,
 }
 
 impl Announcer {
@@ -71,26 +72,11 @@ impl Announcer {
             news.push(NowServing {
                 worker: worker.name.clone(),
                 generation: generation.generation,
-                event: Serving { route, ready, overhead },
+                event: Serving { route, ready, overhead, tabs: cycle.map_or(0, |it| it.tabs) },
             });
         }
         self.serving = serving;
         news
-    }
-
-    /// What a reload's report says beside what [`Announcer::look`] sees.
-    pub(super) fn verdict(&self, report: &Report) -> Vec<EventKind> {
-        if report.result != ReportResult::Failed {
-            return Vec::new();
-        }
-        let reason = report.reason.clone().unwrap_or_default();
-        let failed = |worker: &WorkerName| EventKind::NotServing {
-            worker: worker.clone(),
-            reason: reason.clone(),
-            details: report.details.clone(),
-            serving: self.serving(worker),
-        };
-        report.failed.iter().map(failed).collect()
     }
 }
 

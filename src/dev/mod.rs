@@ -5,6 +5,7 @@
 //! apart and pure: which file means what ([`meaning`]), and what is built when ([`queue`]).
 
 mod announce;
+mod browsers;
 mod job;
 mod meaning;
 mod pattern;

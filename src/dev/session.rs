@@ -11,6 +11,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::Instant;
 
 use super::announce::{Announcer, Cycle, NowServing};
+use super::browsers::Browsers;
 use super::job::{Done, Job};
 use super::meaning::{Meaning, Places, Resources};
 use super::queue::Queue;
@@ -22,6 +23,7 @@ use crate::build::{Concern, Project};
 use crate::config::settings::{Settings, WatchSettings};
 use crate::config::{self, Sources};
 use crate::ids::WorkerName;
+use crate::proxy::Live;
 use crate::rollout::actor::RolloutHandle;
 use crate::rollout::load::HeldBack;
 use crate::rollout::report::{Report, ReportResult};
@@ -37,6 +39,8 @@ pub struct Parts {
     pub settings: Settings,
     /// Where it is told what happens.
     pub feed: Feed,
+    /// The browsers to be told, unless pages are left as they are.
+    pub live: Option<Arc<Live>>,
     /// Asks for everything to be built anew.
     pub rebuild: mpsc::Receiver<()>,
 }
@@ -60,6 +64,7 @@ pub struct Session {
     /// When the sources were written that each worker waits to be built for.
     written: BTreeMap<WorkerName, Instant>,
     announcer: Announcer,
+    browsers: Browsers,
     done: (mpsc::UnboundedSender<Done>, mpsc::UnboundedReceiver<Done>),
     beside: JoinSet<Beside>,
 }
@@ -79,7 +84,7 @@ impl Session {
     /// built, the loader starts none of it ([`Session::held_back`]). `None` where nothing is to be
     /// watched.
     pub async fn open(parts: Parts) -> Option<Self> {
-        let Parts { sources, settings, feed, rebuild } = parts;
+        let Parts { sources, settings, feed, live, rebuild } = parts;
         let watch_settings = settings.watch.clone()?;
         let read = {
             let (sources, settings) = (sources.clone(), settings.clone());
@@ -122,6 +127,7 @@ impl Session {
             outdated: BTreeMap::new(),
             written: BTreeMap::new(),
             announcer: Announcer::default(),
+            browsers: Browsers::new(live),
             done: mpsc::unbounded_channel(),
             beside,
         };
@@ -215,10 +221,25 @@ impl Session {
                 if configured || refused.is_some() {
                     self.feed.publish(EventKind::Configuration { refused });
                 }
-                for event in self.announcer.verdict(&report) {
-                    self.feed.publish(event);
-                }
+                self.not_serving(&report);
             }
+        }
+    }
+
+    /// Tells of workers whose new generation does not come to serve.
+    fn not_serving(&mut self, report: &Report) {
+        if report.result != ReportResult::Failed {
+            return;
+        }
+        let (reason, details) = (report.reason.clone().unwrap_or_default(), &report.details);
+        for worker in &report.failed {
+            self.browsers.not_started(worker, &reason, details);
+            self.feed.publish(EventKind::NotServing {
+                worker: worker.clone(),
+                reason: reason.clone(),
+                details: details.clone(),
+                serving: self.announcer.serving(worker),
+            });
         }
     }
 
@@ -375,6 +396,9 @@ impl Session {
         let Some(tree) = self.tree.clone() else { return };
         while let Some((group, workers)) = self.queue.next() {
             self.feed.publish(EventKind::Building { workers: workers.iter().cloned().collect() });
+            for worker in workers.iter().filter(|it| self.announcer.serving(it).is_none()) {
+                self.browsers.building(worker);
+            }
             let outdated = Arc::new(AtomicBool::new(false));
             self.outdated.insert(group.clone(), Arc::clone(&outdated));
             let job = Job { group, workers, tree: Arc::clone(&tree), outdated };
@@ -388,15 +412,14 @@ impl Session {
 
     /// A build has ended: has served what came out.
     fn built(&mut self, done: Done, rollout: &RolloutHandle) {
-        let Done { group, workers, outcomes, said } = done;
+        let Done { group, workers, outcomes, mut said } = done;
         let took = said.took;
         self.queue.finished(&group);
         self.outdated.remove(&group);
         let mut failed = Vec::new();
         let mut reload = false;
-        let mut log = said.log;
         if let Err(error) = &outcomes {
-            log.push_str(error);
+            said.log.push_str(error);
         }
         let outcomes = outcomes.unwrap_or_default();
         for worker in workers {
@@ -406,14 +429,18 @@ impl Session {
                     let changed = *outcome == Outcome::Built;
                     reload |= changed | self.let_go(&worker);
                     if let Some(written) = written.filter(|_| changed) {
-                        self.announcer.built(worker.clone(), Cycle { written, compiling: took });
+                        let tabs = self.browsers.tabs(&worker);
+                        let cycle = Cycle { written, compiling: took, tabs };
+                        self.announcer.built(worker.clone(), cycle);
                     }
+                    self.browsers.built(&worker);
                     let seconds = took.as_secs_f64();
                     self.feed.publish(EventKind::Built { worker, seconds, changed });
                 }
                 // What there was before is better than nothing.
                 Some(Outcome::Failed | Outcome::UpToDate) | None => {
                     reload |= self.let_go(&worker);
+                    self.browsers.failed(&worker, &said, &self.sources.root);
                     failed.push(worker);
                 }
             }
@@ -427,7 +454,7 @@ impl Session {
                 serving: self.announcer.serving(first),
                 workers: failed,
                 place,
-                log,
+                log: said.log,
             });
         }
         if reload {
@@ -465,11 +492,15 @@ impl Session {
         };
         let paths =
             [paths("private", &resources.private), paths("public", &resources.public)].concat();
+        let all = self.tree.iter().flat_map(|tree| tree.workers()).map(|(name, _)| name);
+        let concerned = all.filter(|name| worker.as_ref().is_none_or(|worker| worker == *name));
+        let prefix = self.settings.static_files.url_prefix.as_str();
+        let tabs = self.browsers.resources_changed(concerned, resources, prefix);
         self.feed.publish(EventKind::Reloaded {
             worker,
             paths,
             style: resources.only_styles(),
-            tabs: 0,
+            tabs,
             ms: millis(written.elapsed()),
         });
     }
@@ -480,13 +511,14 @@ impl Session {
             self.announcer.look(&snapshot, Instant::now())
         {
             let language = self.language(&worker).to_owned();
+            self.browsers.serves(&worker);
             self.feed.publish(EventKind::Serving {
                 worker,
                 route: event.route,
                 language,
                 generation,
                 ready_ms: millis(event.ready),
-                tabs: 0,
+                tabs: event.tabs,
                 overhead_ms: event.overhead.map(millis),
             });
         }

@@ -26,6 +26,7 @@ mod project;
 mod restart;
 mod rollout;
 mod samples;
+mod saves;
 mod session;
 mod settings;
 mod source_tree;

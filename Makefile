@@ -15,7 +15,8 @@ help: ## list the targets
 run: prepare ## build the sample workers and serve them on http://localhost:8080
 	$(CARGO) build --quiet --bins
 	$(CARGO) run --quiet --bin tqctl -- build --dev
-	exec tests/bed/serve
+	exec $$(systemctl --user show-environment >/dev/null 2>&1 || echo tests/bed/user --) \
+		"$${CARGO_TARGET_DIR:-target}/debug/tqctl" dev
 
 test: prepare check ## run every test; T=pattern runs some
 	$(CARGO) nextest run --workspace $(if $(T),-E 'test(/$(T)/)')

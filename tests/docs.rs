@@ -45,6 +45,7 @@ const DOCUMENTS: &[&str] = &[
 /// Commands that are shown and cannot be run here, and why.
 const NOT_RUN: &[(&str, &str)] = &[
     ("make run", "serves until Ctrl-C"),
+    ("tqctl dev", "serves until Ctrl-C; tests/e2e/dev.rs has it"),
     ("make test", "is what runs this"),
     ("make test T=links", "is what runs this"),
     ("tqctl build --dev", "compiles everything again without optimisation; tests/build.rs has it"),

@@ -29,6 +29,7 @@ pub use concern::Concern;
 pub use error::BuildError;
 use git::GitFacts;
 pub use program::Skipped;
+pub use toolchain::Toolchain;
 
 /// The project to build, and how.
 #[derive(Debug, Clone)]

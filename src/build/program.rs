@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::cargo::{Binary, Workspace};
 use super::error::BuildError;
 use super::inputs::Inputs;
-use super::toolchain::Missing;
+use super::toolchain::{Missing, Toolchain};
 use super::{Profile, Project, command, go};
 use crate::config::discover::{self, DiscoveredWorker};
 use crate::config::worker::WorkerFile;
@@ -83,15 +83,7 @@ struct Source {
     name: WorkerName,
     folder: PathBuf,
     file: WorkerFile,
-    tool: Tool,
-}
-
-/// What builds a worker.
-enum Tool {
-    Cargo,
-    Go,
-    Command(Vec<String>),
-    None,
+    toolchain: Toolchain,
 }
 
 impl Source {
@@ -99,27 +91,19 @@ impl Source {
         let path = folder.join(WorkerFile::PATH);
         let file =
             WorkerFile::read(&path).map_err(|error| BuildError::Config(error.to_string()))?;
-        let tool = if let Some(words) = file.build.clone() {
-            Tool::Command(words)
-        } else if folder.join("Cargo.toml").is_file() {
-            Tool::Cargo
-        } else if folder.join("src/main.go").is_file() {
-            Tool::Go
-        } else if file.run.is_some() {
-            Tool::None
-        } else {
-            return Err(BuildError::NoRecipe(folder));
-        };
-        Ok(Self { name, folder, file, tool })
+        match Toolchain::of(&folder, &file) {
+            Some(toolchain) => Ok(Self { name, folder, file, toolchain }),
+            None => Err(BuildError::NoRecipe(folder)),
+        }
     }
 
     /// The first program that it needs and that is not installed. Cargo is not looked for: whoever
     /// has Rust workers may have it in many places, and is told by [`BuildError::NoRust`].
     fn missing(&self) -> Option<Missing> {
-        let builds = match &self.tool {
-            Tool::Go => Some("go"),
-            Tool::Command(words) => words.first().map(String::as_str),
-            Tool::Cargo | Tool::None => None,
+        let builds = match &self.toolchain {
+            Toolchain::Go => Some("go"),
+            Toolchain::Command(words) => words.first().map(String::as_str),
+            Toolchain::Cargo | Toolchain::Ready => None,
         };
         let runs = self.file.run.as_ref().and_then(|words| words.first()).map(String::as_str);
         // A relative path is a file of the project, which may yet have to be built.
@@ -192,12 +176,12 @@ impl Catalogue {
     }
 
     fn add_worker(&mut self, source: Source) -> Result<(), BuildError> {
-        let Source { name, folder, file, tool } = source;
-        let recipe = match tool {
-            Tool::Command(words) => Recipe::Command(words),
-            Tool::Cargo => self.cargo_recipe(&folder, name.as_str())?,
-            Tool::Go => Recipe::Go,
-            Tool::None => Recipe::Ready,
+        let Source { name, folder, file, toolchain } = source;
+        let recipe = match toolchain {
+            Toolchain::Command(words) => Recipe::Command(words),
+            Toolchain::Cargo => self.cargo_recipe(&folder, name.as_str())?,
+            Toolchain::Go => Recipe::Go,
+            Toolchain::Ready => Recipe::Ready,
         };
         let binary =
             file.program(&name).ok_or_else(|| BuildError::RunOutsideBin(folder.clone()))?;

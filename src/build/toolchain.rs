@@ -1,9 +1,12 @@
-//! Programs that workers need beside tqctl: what builds them, and what interprets them.
+//! What builds a worker, and programs that workers need beside tqctl: what builds them, and what
+//! interprets them.
 
 use std::env;
 use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use crate::config::worker::WorkerFile;
 
 /// The Debian packages of toolchains, by the name of their program.
 const PACKAGES: &[(&str, &str)] = &[
@@ -23,6 +26,34 @@ const PACKAGES: &[(&str, &str)] = &[
     ("python3", "python3"),
     ("ruby", "ruby"),
 ];
+
+/// What builds a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Toolchain {
+    /// The command in `build:` of its worker.yaml, before anything else.
+    Command(Vec<String>),
+    /// cargo, as there is a `Cargo.toml`.
+    Cargo,
+    /// go, as there is a `src/main.go`.
+    Go,
+    /// Nothing: `run:` of its worker.yaml interprets what is in `bin/`.
+    Ready,
+}
+
+impl Toolchain {
+    /// That of the worker in `folder`; `None` where nothing says how to build it.
+    pub fn of(folder: &Path, file: &WorkerFile) -> Option<Self> {
+        if let Some(words) = &file.build {
+            Some(Self::Command(words.clone()))
+        } else if folder.join("Cargo.toml").is_file() {
+            Some(Self::Cargo)
+        } else if folder.join("src/main.go").is_file() {
+            Some(Self::Go)
+        } else {
+            file.run.is_some().then_some(Self::Ready)
+        }
+    }
+}
 
 /// A program that a worker needs and this machine has not.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use crate::version::VERSION_LINE;
 pub mod build;
 pub mod client;
 pub mod dev;
+pub mod doctor;
 pub mod exit;
 pub mod new;
 pub mod output;
@@ -100,6 +101,11 @@ pub enum Verb {
     Status(status::StatusArgs),
     /// Have tqserver read its configuration and manifest again
     Reload(reload::ReloadArgs),
+    /// Check this machine and this project, and say what mends them
+    ///
+    /// Changes nothing. With --quiet, prints only what is wrong; with --verbose, also paths and who
+    /// needs or holds what. A check that failed is exit code 1, a warning is not.
+    Doctor(doctor::DoctorArgs),
 }
 
 /// Runs tqctl with the arguments of this process.
@@ -123,6 +129,9 @@ fn run(cli: &Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Dev(args) => dev::run(args, cli.globals.root(), out),
         Verb::Status(args) => block_on(status::run(args, &client(&cli.globals, out), out)),
         Verb::Reload(args) => block_on(reload::run(args, &client(&cli.globals, out), out)),
+        Verb::Doctor(args) => {
+            block_on(doctor::run(args, cli.globals.root(), &cli.globals.client(), out))
+        }
     }
 }
 

@@ -135,7 +135,12 @@ impl Output {
         self.json.is_some()
     }
 
-    /// Whether details are wanted.
+    /// Whether only what is necessary is wanted (`-q`).
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Whether details are wanted as well (`-v`).
     pub fn is_verbose(&self) -> bool {
         self.verbose
     }

@@ -13,6 +13,7 @@ mod crashes;
 mod deployments;
 mod dev;
 mod disturbances;
+mod doctor;
 mod fallback;
 mod faults;
 mod handover;

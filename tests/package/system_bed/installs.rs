@@ -21,6 +21,22 @@ const SANDBOX: &[(&str, &str)] = &[
     ("MemoryDenyWriteExecute", "yes"),
 ];
 
+#[test]
+fn the_doctor_sees_whether_workers_could_be_started() {
+    let machine = Machine::with_tqserver(Debian::Bookworm);
+    let doctor = "cd /srv && tqctl doctor";
+    let found = machine.shell(doctor);
+    assert!(found.contains("org.tqserver.Launcher1 starts on demand"), "{found}");
+    machine.shell("rm /usr/share/dbus-1/system-services/org.tqserver.Launcher1.service");
+    machine.shell("systemctl reload dbus");
+    let found = machine.shell(&format!("{doctor} || true"));
+    assert!(found.contains("\n      apt install --reinstall tqserver\n"), "{found}");
+    // Who may not ask the daemon is told how to be let.
+    let output = machine.as_user(DEPLOYER, "cd / && tqctl doctor");
+    let (found, socket) = (said(&output), "/run/tqserver/control.sock");
+    assert!(found.contains(&format!("you may not ask it ({socket})")), "{found}");
+}
+
 #[rstest]
 #[case::debian_12(Debian::Bookworm)]
 #[case::debian_13(Debian::Trixie)]

@@ -1,0 +1,87 @@
+//! What people see: scenarios in a real browser, with a data plane and a worker of the test's own.
+
+mod scenario;
+mod site;
+
+use serde_json::{Value, json};
+use tqserver::proxy::Build;
+
+use crate::site::Site;
+
+/// In a module of its own, by which the test runner knows what starts a browser.
+mod browser {
+    use super::*;
+
+    #[test]
+    fn a_page_that_is_replaced_is_loaded_again() {
+        run("reload", Site::serving());
+    }
+
+    #[test]
+    fn many_tabs_are_loaded_again_at_once() {
+        run("tabs", Site::serving());
+    }
+
+    #[test]
+    fn a_style_sheet_is_swapped_under_the_page() {
+        run("styles", Site::serving());
+    }
+
+    #[test]
+    fn a_failed_build_is_shown_over_the_page() {
+        run("overlay", Site::serving());
+    }
+
+    #[test]
+    fn a_tab_that_was_away_misses_nothing() {
+        run("outage", Site::serving());
+    }
+
+    #[test]
+    fn a_worker_that_was_never_built_says_why() {
+        let mut site = Site::new();
+        site.build(Build::Failed(site::problems("first")));
+        run("first_build", site);
+    }
+}
+
+fn run(name: &str, mut site: Site) {
+    scenario::run(name, &site.url(), |word| perform(&mut site, word));
+}
+
+/// Does what a scenario asks for.
+fn perform(site: &mut Site, word: &str) -> Value {
+    match word {
+        "change" => json!({ "text": site.switch() }),
+        "style" => site.restyle(),
+        "break" => broken(site, "<img src=x onerror=alert(1)> one"),
+        "break again" => broken(site, "another"),
+        "mend" => {
+            site.build(Build::Building);
+            site.build(Build::Fine);
+            json!({})
+        }
+        "tabs" => json!({ "tabs": site.await_tabs(8) }),
+        "stop" => {
+            site.stop();
+            json!({})
+        }
+        "start" => {
+            site.start();
+            json!({})
+        }
+        other => panic!("nobody can do this: {other}"),
+    }
+}
+
+fn broken(site: &mut Site, message: &str) -> Value {
+    let problems = site::problems(message);
+    let place = problems.places[0].clone();
+    site.build(Build::Building);
+    site.build(Build::Failed(problems));
+    json!({
+        "message": message,
+        "file": format!("{}:{}:{}", place.shown, place.line, place.column),
+        "href": format!("vscode://file{}:{}:{}", place.file.display(), place.line, place.column),
+    })
+}

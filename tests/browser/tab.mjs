@@ -1,0 +1,75 @@
+// What scenarios know of a tab.
+
+/** Records the documents that a tab was answered. */
+export class TabLog {
+  /** The status of each. */
+  statuses = [];
+
+  constructor(page) {
+    page.on("response", (response) => {
+      const request = response.request();
+      if (request.isNavigationRequest() && request.frame() === page.mainFrame()) {
+        this.statuses.push(response.status());
+      }
+    });
+  }
+}
+
+/** Resolves once the page shows `text`. */
+export function shows(page, text) {
+  return page.getByText(text, { exact: false }).first().waitFor();
+}
+
+export const OVERLAY = "#tqserver-overlay";
+
+/** What the overlay says. Its shadow root is closed, so it is looked at through the debugger. */
+export async function readOverlay(page) {
+  const debug = await page.context().newCDPSession(page);
+  const { root } = await debug.send("DOM.getDocument", { depth: -1, pierce: true });
+  const host = find(root, (node) => attribute(node, "id") === "tqserver-overlay");
+  const links = all(host, (node) => node.nodeName === "A");
+  const { nodes } = await debug.send("Accessibility.getFullAXTree");
+  const named = (role) => nodes.find((node) => node.role?.value === role)?.name?.value;
+  const overlay = {
+    tags: all(host, () => true).map((node) => node.nodeName),
+    text: textOf(host),
+    links: links.map((link) => ({ text: textOf(link), href: attribute(link, "href") })),
+    messages: all(host, (node) => node.nodeName === "P").map(textOf),
+    dialog: named("dialog"),
+  };
+  await debug.detach();
+  return overlay;
+}
+
+/** Clicks the overlay's button, where it is. */
+export async function clickDismiss(page) {
+  const debug = await page.context().newCDPSession(page);
+  const { root } = await debug.send("DOM.getDocument", { depth: -1, pierce: true });
+  const host = find(root, (node) => attribute(node, "id") === "tqserver-overlay");
+  const button = find(host, (node) => node.nodeName === "BUTTON");
+  const { model } = await debug.send("DOM.getBoxModel", { backendNodeId: button.backendNodeId });
+  await debug.detach();
+  const [left, top, , , right, bottom] = model.content;
+  await page.mouse.click((left + right) / 2, (top + bottom) / 2);
+}
+
+function children(node) {
+  return [...(node.children ?? []), ...(node.shadowRoots ?? [])];
+}
+
+function all(node, wanted) {
+  return [...(wanted(node) ? [node] : []), ...children(node).flatMap((child) => all(child, wanted))];
+}
+
+function find(node, wanted) {
+  return all(node, wanted)[0];
+}
+
+function textOf(node) {
+  return all(node, (it) => it.nodeName === "#text").map((it) => it.nodeValue).join("");
+}
+
+function attribute(node, name) {
+  const at = node.attributes?.findIndex((it, index) => index % 2 === 0 && it === name) ?? -1;
+  return at < 0 ? undefined : node.attributes[at + 1];
+}

@@ -1,9 +1,10 @@
 //! Settings that change while tqserver runs, and settings of workers.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use crate::project::worker;
+use crate::project::{Project, worker};
 use crate::rollout::{configured, empty, serving};
 use crate::session::{PATIENCE, Session};
 use crate::support::wait::await_until;
@@ -77,6 +78,21 @@ fn a_changed_port_is_said_to_need_a_restart() {
     session.systemctl(&["reload", "tqserver.service"]);
     await_until("the warning", PATIENCE, || session.log().contains("server.port changed"));
     assert_eq!(session.get("/").status, 200);
+}
+
+#[test]
+fn a_changed_live_reload_is_said_to_need_a_restart() {
+    let project = Project::new("", "");
+    let session = Session::user(project.path(), |ports| {
+        let text = format!("server:\n  deployment_mode: dev\nworkers:\n{ports}");
+        fs::write(project.path().join("config/server.yaml"), text).unwrap();
+    });
+    assert_eq!(session.get("/../").status, 400, "it is started by a connection");
+    let text = "deployment: {dev: {live_reload: {editor: idea}}}\n";
+    fs::write(project.path().join("config/deployment.yaml"), text).unwrap();
+    session.systemctl(&["reload", "tqserver.service"]);
+    let warning = "deployment.dev.live_reload changed";
+    await_until("the warning", PATIENCE, || session.log().contains(warning));
 }
 
 #[test]

@@ -107,6 +107,7 @@ async fn the_worker_is_asked_for_a_document_as_it_is_now_and_not_encoded() {
 #[case::content_digest(DOCUMENT, &format!("{HTML}Content-Digest: x\r\n"))]
 #[case::repr_digest(DOCUMENT, &format!("{HTML}Repr-Digest: x\r\n"))]
 #[case::by_the_workers_wish(DOCUMENT, &format!("{HTML}Cache-Control: private, No-Transform\r\n"))]
+#[case::a_download(DOCUMENT, &format!("{HTML}Content-Disposition: Attachment; filename=x\r\n"))]
 #[case::a_part(DOCUMENT, &HTML.replace("200 OK", "206 Partial Content"))]
 #[tokio::test]
 async fn everything_else_passes_as_it_is(#[case] fields: &str, #[case] head: &str) {
@@ -249,6 +250,21 @@ async fn a_document_tells_of_the_time_before_the_worker_made_it() {
     let state = State::of(&bed, "app").await;
     assert_eq!(state.last["pages"], revision + 1);
     assert_eq!(state.last["generation"], 8);
+}
+
+#[tokio::test]
+async fn a_document_names_the_generation_that_made_it_in_the_end() {
+    let (bed, _live, worker) = live().await;
+    // It takes no connections any more, and is still in the table.
+    drop(worker);
+    let mut client = bed.client().await;
+    client.send(format!("GET / HTTP/1.1\r\nHost: a\r\n{DOCUMENT}\r\n")).await;
+    bed.until("the hold", |c| c.held == 1).await;
+    let next = Worker::start(8).await;
+    bed.publish([next.route("/")]);
+    let (_, mut upstream) = next.request().await;
+    upstream.send(format!("{HTML}Content-Length: 0\r\n\r\n")).await;
+    revision_of(client.message().await.text(), "app", 8);
 }
 
 #[tokio::test]
@@ -437,8 +453,10 @@ async fn tabs_are_counted_and_limited() {
         panic!("accepted")
     };
     assert_eq!(refusal.status(), 503);
-    // One that closes is through at once, and one that is gone too.
-    tabs.pop().unwrap().socket.close(None).await.unwrap();
+    // One that closes is answered, and one that is gone is noticed.
+    let mut closing = tabs.pop().unwrap().socket;
+    closing.close(None).await.unwrap();
+    assert!(soon("the answer", closing.next()).await.unwrap().unwrap().is_close());
     drop(tabs);
     bed.until("the sockets' end", |c| c.open_tunnels == 0 && c.open_connections == 0).await;
     assert_eq!(live.tabs(&app()), 0);
@@ -463,6 +481,17 @@ async fn at_shutdown_pages_are_told_to_come_back() {
     let plane = bed.plane.take().unwrap();
     let (code, ()) = tokio::join!(state.close_code(), plane.shutdown(Duration::from_secs(20)));
     assert_eq!(code, CloseCode::Away);
+}
+
+/// A process that retires serves its streams on, and hears of no change.
+#[tokio::test]
+async fn a_process_that_retires_sends_pages_to_its_successor() {
+    let (mut bed, _live, _worker) = live().await;
+    let state = State::of(&bed, "app").await;
+    let plane = bed.plane.take().unwrap();
+    let retiring = plane.retire(Duration::from_secs(20), std::future::pending());
+    let retiring = soon("the end", async { tokio::join!(state.close_code(), retiring) });
+    assert_eq!(retiring.await.0, CloseCode::Away);
 }
 
 #[rstest]

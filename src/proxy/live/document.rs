@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG,
-    HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
+    CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
 };
 use http::request::Parts;
 use http::response;
@@ -134,6 +134,7 @@ fn is_document(head: &response::Parts) -> bool {
         && head.status != StatusCode::PARTIAL_CONTENT
         && !headers.contains_key(CONTENT_ENCODING)
         && !DIGESTS.iter().any(|name| headers.contains_key(name))
+        && !is_download(headers)
         && !may_not_be_transformed(headers)
 }
 
@@ -145,6 +146,13 @@ fn is_html(headers: &HeaderMap) -> bool {
     let (media_type, parameters) = value.split_once(';').unwrap_or((value, ""));
     media_type.trim().eq_ignore_ascii_case("text/html")
         && !parameters.to_ascii_lowercase().contains("utf-16")
+}
+
+/// RFC 6266: it is to be saved, not shown.
+fn is_download(headers: &HeaderMap) -> bool {
+    const ATTACHMENT: &[u8] = b"attachment";
+    let value = headers.get(CONTENT_DISPOSITION).map(HeaderValue::as_bytes).unwrap_or_default();
+    value.get(..ATTACHMENT.len()).is_some_and(|start| start.eq_ignore_ascii_case(ATTACHMENT))
 }
 
 /// RFC 9111 section 5.2.2.6: a worker's way to have its answer left alone.

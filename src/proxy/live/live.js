@@ -14,12 +14,18 @@
     revision: Number(tag.dataset.revision),
   };
 
+  /** Whether it was loaded again, and nothing was heard since. */
+  let fresh = performance.getEntriesByType("navigation")[0]?.type === "reload";
+
   function heard(state) {
+    const again = fresh;
+    fresh = false;
     if (isOld(state)) {
       // From here on this stands for the page that is being loaded.
       page.generation = state.generation;
       page.revision = Math.max(page.revision, state.pages, state.build_revision, ...Object.values(state.styles));
-      location.reload();
+      // One that was old on arrival may come from a cache on the way: not as fast as it can.
+      setTimeout(() => location.reload(), again ? 1000 : 0);
     } else {
       swapStyles(state.styles);
       overlay.show(state.build);

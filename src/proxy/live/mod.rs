@@ -127,15 +127,18 @@ impl Live {
     /// All that a page of `worker`, or of nobody's, is to know, as JSON.
     fn state_for(&self, worker: Option<&WorkerName>) -> String {
         let generation = self.generation_of(worker);
-        let state = self.state();
-        let pages = worker.and_then(|worker| state.pages.get(worker)).copied();
-        let build = worker.and_then(|worker| state.builds.get(worker));
+        let (pages, styles, build) = {
+            let state = self.state();
+            let pages = worker.and_then(|worker| state.pages.get(worker)).copied();
+            let build = worker.and_then(|worker| state.builds.get(worker)).cloned();
+            (pages.unwrap_or(0).max(state.since), state.styles.clone(), build)
+        };
         json!({
             "generation": generation,
-            "pages": pages.unwrap_or(0).max(state.since),
-            "styles": state.styles,
-            "build": build.map(|(standing, _)| standing.to_json(&self.settings.editor)),
-            "build_revision": build.map_or(0, |(_, revision)| *revision),
+            "pages": pages,
+            "styles": styles,
+            "build": build.as_ref().map(|(standing, _)| standing.to_json(&self.settings.editor)),
+            "build_revision": build.as_ref().map_or(0, |(_, revision)| *revision),
         })
         .to_string()
     }

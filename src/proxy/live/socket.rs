@@ -42,7 +42,9 @@ impl LiveSocket {
         let mut socket = open(stream, early).await;
         let code = tokio::select! {
             code = converse(&mut socket, &self.0, |n| core.counters.bytes_sent.add(n)) => code,
-            () = core.closing.streams.heard() => Some(CloseCode::Away),
+            // Not with the streams: a process that retires hears of no change any more, and the page
+            // comes back to the one that does.
+            () = core.closing.connections.heard() => Some(CloseCode::Away),
         };
         if let Some(code) = code {
             // A page that is gone does not hear it.
@@ -85,12 +87,13 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
             // Neither ends: the senders are in `tab`.
             _ = changes.changed() => {}
             _ = publications.changed() => {}
+            // The first look after a close frame answers it, and is the end.
             message = socket.next() => match message? {
-                Ok(Message::Ping(_) | Message::Pong(_)) => heard = true,
-                Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::Io(_)) => return None,
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Close(_)) => heard = true,
                 Ok(_) => return Some(CloseCode::Unsupported),
                 Err(Error::Capacity(_)) => return Some(CloseCode::Size),
-                Err(_) => return Some(CloseCode::Protocol),
+                Err(Error::Protocol(_)) => return Some(CloseCode::Protocol),
+                Err(_) => return None,
             },
             _ = ping.tick() => {
                 if !std::mem::take(&mut heard) {

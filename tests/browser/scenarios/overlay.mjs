@@ -23,7 +23,6 @@ export default async function ({ open, ask }) {
   assert.match(shown.dialog, /could not be built/);
   await page.keyboard.type("touched");
   assert.equal(await page.locator("#tq-word").inputValue(), "untouched", "the focus stays");
-  if (process.env.SCREENSHOTS) await page.screenshot({ path: `${process.env.SCREENSHOTS}/overlay.png` });
 
   await page.keyboard.press("Escape");
   await overlay.waitFor({ state: "detached" });

@@ -30,14 +30,25 @@ pub struct Event {
     pub what: EventKind,
 }
 
+/// A worker of a project, as its sources say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProjectWorker {
+    /// Its name.
+    pub name: WorkerName,
+    /// Where it is to be mounted.
+    pub route: RoutePath,
+    /// What it is written in.
+    pub language: String,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EventKind {
     /// Changes of the source tree are noticed from now on.
     Watching {
-        /// Workers of the project.
-        workers: usize,
+        /// The project's workers, by name.
+        workers: Vec<ProjectWorker>,
         /// Folders that are looked at.
         directories: usize,
         /// Why the tree is looked through time and again instead, with what to do about it; absent

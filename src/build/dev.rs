@@ -8,6 +8,8 @@ use std::process;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use jiff::Timestamp;
+
 use super::concern::{Concern, Concerns};
 use super::error::BuildError;
 use super::inputs::Inputs;
@@ -16,7 +18,8 @@ use super::record::Record;
 use super::report::Report;
 use super::runner::{Made, Runner};
 use super::{Profile, Project, Skipped};
-use crate::ids::WorkerName;
+use crate::ids::{RoutePath, WorkerName};
+use crate::store::digest::{self, DigestCache};
 
 /// What became of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -68,7 +71,7 @@ pub fn build(project: &Project, report: &dyn Report) -> Result<DevBuild, BuildEr
     let stale = tree.stale()?;
     let built = tree.build(&stale, report)?.finish()?;
     let outcome = |name| built.get(name).copied().unwrap_or(Outcome::UpToDate);
-    let workers = tree.workers().map(|(name, _)| (name.clone(), outcome(name))).collect();
+    let workers = tree.workers().map(|name| (name.clone(), outcome(name))).collect();
     Ok(DevBuild { workers, skipped: tree.catalogue.skipped })
 }
 
@@ -83,9 +86,14 @@ impl SourceTree {
         Ok(Self { project, catalogue, concerns })
     }
 
-    /// Each worker, and what it is written in.
-    pub fn workers(&self) -> impl Iterator<Item = (&WorkerName, &'static str)> {
-        self.catalogue.workers.iter().map(|worker| (&worker.name, worker.program.language()))
+    /// The workers, by name.
+    pub fn workers(&self) -> impl Iterator<Item = &WorkerName> {
+        self.catalogue.workers.iter().map(|worker| &worker.name)
+    }
+
+    /// Where a worker is to be mounted, and what it is written in; `None` where there is none.
+    pub fn about(&self, worker: &WorkerName) -> Option<(&RoutePath, &str)> {
+        self.worker(worker).map(|worker| (&worker.route, worker.language.as_str()))
     }
 
     /// Folders that are no workers.
@@ -152,12 +160,22 @@ impl SourceTree {
         let wanted: Vec<_> = workers.iter().filter_map(|name| self.worker(name)).collect();
         let programs: Vec<_> = wanted.iter().map(|worker| &worker.program).collect();
         let made = Mutex::new(BTreeMap::new());
+        let output = |program: &Program| {
+            // One that cannot be read is none that could be the same.
+            let bin = program.folder.join("bin");
+            digest::tree(&bin, &mut DigestCache::default(), Timestamp::now()).ok()
+        };
+        let by_command = programs.iter().filter(|it| matches!(it.recipe, Recipe::Command(_)));
+        let before: BTreeMap<_, _> = by_command.map(|it| (&it.name, output(it))).collect();
         let place = |program: &Program, result: &Made| {
             let is_new = match result {
                 Made::Executable(path) => {
                     install(path, &program.folder.join("bin"), &program.name)?
                 }
-                Made::BinFolder => true,
+                // Of a program that needs no build, its sources are what runs.
+                Made::BinFolder => before
+                    .get(&program.name)
+                    .is_none_or(|before| before.is_none() || *before != output(program)),
             };
             let mut made = made.lock().unwrap_or_else(PoisonError::into_inner);
             made.insert(program.name.clone(), (result.clone(), is_new));

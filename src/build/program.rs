@@ -25,18 +25,6 @@ pub(super) struct Program {
     pub(super) recipe: Recipe,
 }
 
-impl Program {
-    /// What it is written in, in a word; of a command nobody knows.
-    pub(super) fn language(&self) -> &'static str {
-        match self.recipe {
-            Recipe::Cargo { .. } => "rust",
-            Recipe::Go => "go",
-            Recipe::Command(_) => "command",
-            Recipe::Ready => "script",
-        }
-    }
-}
-
 /// How a program is built.
 pub(super) enum Recipe {
     /// By cargo.
@@ -59,6 +47,8 @@ pub(super) struct Worker {
     pub(super) route: RoutePath,
     /// Its executable below its folder: `bin/<name>`, or what `run:` names there.
     pub(super) binary: String,
+    /// What it is written in, in a word.
+    pub(super) language: String,
     pub(super) program: Program,
 }
 
@@ -110,6 +100,21 @@ impl Source {
         let elsewhere = |program: &&str| program.starts_with('/') || !program.contains('/');
         builds.into_iter().chain(runs).filter(elsewhere).find_map(Missing::check)
     }
+}
+
+/// What a worker is written in: of what a command builds or runs, the interpreter tells.
+fn language(recipe: &Recipe, run: Option<&[String]>) -> String {
+    let interpreter = || {
+        let program = Path::new(run?.first()?);
+        program.is_absolute().then(|| program.file_name()?.to_str()).flatten()
+    };
+    match recipe {
+        Recipe::Cargo { .. } => "rust",
+        Recipe::Go => "go",
+        Recipe::Command(_) => interpreter().unwrap_or("command"),
+        Recipe::Ready => interpreter().unwrap_or("script"),
+    }
+    .to_owned()
 }
 
 /// All programs of a project.
@@ -186,9 +191,10 @@ impl Catalogue {
         let binary =
             file.program(&name).ok_or_else(|| BuildError::RunOutsideBin(folder.clone()))?;
         let route = file.route_for(&name);
+        let language = language(&recipe, file.run.as_deref());
         let place = format!("workers/{name}");
         let program = Program { name: name.to_string(), place, folder, recipe };
-        self.workers.push(Worker { name, route, binary, program });
+        self.workers.push(Worker { name, route, binary, language, program });
         Ok(())
     }
 

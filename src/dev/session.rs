@@ -16,7 +16,7 @@ use super::job::{Done, Job};
 use super::meaning::{Meaning, Places, Resources};
 use super::queue::Queue;
 use super::selection::Selected;
-use crate::admin::events::EventKind;
+use crate::admin::events::{EventKind, ProjectWorker};
 use crate::admin::feed::Feed;
 use crate::build::dev::{Outcome, SourceTree, Together};
 use crate::build::{Concern, Project};
@@ -170,9 +170,16 @@ impl Session {
 
     /// Says what there is.
     fn introduce(&self) {
-        let workers = self.tree.as_ref().map_or(0, |tree| tree.workers().count());
+        let about = |tree: &SourceTree, name: &WorkerName| {
+            let (route, language) = tree.about(name)?;
+            let (route, language) = (route.clone(), language.to_owned());
+            Some(ProjectWorker { name: name.clone(), route, language })
+        };
+        let workers = self.tree.iter().flat_map(|tree| {
+            tree.workers().filter_map(|name| about(tree, name)).collect::<Vec<_>>()
+        });
         self.feed.publish(EventKind::Watching {
-            workers,
+            workers: workers.collect(),
             directories: self.watch.folders(),
             polling: self.watch.polling().map(str::to_owned),
         });
@@ -364,14 +371,11 @@ impl Session {
     }
 
     async fn rebuild_all(&mut self, rollout: &RolloutHandle) {
+        let text = "building everything anew".to_owned();
+        self.feed.publish(EventKind::Notice { text });
         let now = Instant::now();
         self.read_anew(now).await;
-        let all: Vec<_> = self
-            .tree
-            .iter()
-            .flat_map(|tree| tree.workers())
-            .map(|(name, _)| name.clone())
-            .collect();
+        let all: Vec<_> = self.tree.iter().flat_map(|tree| tree.workers()).cloned().collect();
         self.want(all, Some(now));
         self.reload(rollout, false);
     }
@@ -492,7 +496,7 @@ impl Session {
         };
         let paths =
             [paths("private", &resources.private), paths("public", &resources.public)].concat();
-        let all = self.tree.iter().flat_map(|tree| tree.workers()).map(|(name, _)| name);
+        let all = self.tree.iter().flat_map(|tree| tree.workers());
         let concerned = all.filter(|name| worker.as_ref().is_none_or(|worker| worker == *name));
         let prefix = self.settings.static_files.url_prefix.as_str();
         let tabs = self.browsers.resources_changed(concerned, resources, prefix);
@@ -510,7 +514,8 @@ impl Session {
         for NowServing { worker, generation, event } in
             self.announcer.look(&snapshot, Instant::now())
         {
-            let language = self.language(&worker).to_owned();
+            let about = self.tree.as_ref().and_then(|tree| tree.about(&worker));
+            let language = about.map_or(String::new(), |(_, language)| language.to_owned());
             self.browsers.serves(&worker);
             self.feed.publish(EventKind::Serving {
                 worker,
@@ -522,11 +527,6 @@ impl Session {
                 overhead_ms: event.overhead.map(millis),
             });
         }
-    }
-
-    fn language(&self, worker: &WorkerName) -> &'static str {
-        let mut workers = self.tree.iter().flat_map(|tree| tree.workers());
-        workers.find(|(name, _)| *name == worker).map_or("", |(_, language)| language)
     }
 
     /// A path as people see it: below the root.

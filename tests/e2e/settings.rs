@@ -83,11 +83,15 @@ fn a_changed_port_is_said_to_need_a_restart() {
 #[test]
 fn a_changed_live_reload_is_said_to_need_a_restart() {
     let project = Project::new("", "");
+    let base = project.path().join("workers/index");
+    worker("index", "well").write(&base);
+    fs::create_dir_all(base.join("src")).unwrap();
+    fs::write(base.join("src/main.rs"), "").unwrap();
     let session = Session::user(project.path(), |ports| {
         let text = format!("server:\n  deployment_mode: dev\nworkers:\n{ports}");
         fs::write(project.path().join("config/server.yaml"), text).unwrap();
     });
-    assert_eq!(session.get("/../").status, 400, "it is started by a connection");
+    assert_eq!(session.get("/").status, 200);
     let text = "deployment: {dev: {live_reload: {editor: idea}}}\n";
     fs::write(project.path().join("config/deployment.yaml"), text).unwrap();
     session.systemctl(&["reload", "tqserver.service"]);

@@ -9,7 +9,15 @@ fn worker(name: &str) -> WorkerName {
 fn all() -> Vec<EventKind> {
     let paths = || vec!["workers/index/src/main.rs".to_owned()];
     vec![
-        EventKind::Watching { workers: 2, directories: 41, polling: None },
+        EventKind::Watching {
+            workers: vec![ProjectWorker {
+                name: "index".parse().unwrap(),
+                route: "/".parse().unwrap(),
+                language: "rust".to_owned(),
+            }],
+            directories: 41,
+            polling: None,
+        },
         EventKind::Changed { worker: Some(worker("index")), paths: paths(), more: 0 },
         EventKind::Unchanged { paths: paths() },
         EventKind::Building { workers: vec![worker("index")] },

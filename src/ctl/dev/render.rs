@@ -7,14 +7,29 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::admin::events::{Event, EventKind};
+use crate::admin::events::{Event, EventKind, ProjectWorker};
 use crate::ctl::output::{Painter, Role, printable};
 use crate::ids::{Generation, WorkerName};
 use text::{count, listed, log_lines, names, seconds};
 
-/// The least widths of the columns that list workers; longer names widen them.
-const NAME_WIDTH: usize = 9;
-const ROUTE_WIDTH: usize = 10;
+/// The widths of the columns that list workers.
+#[derive(Debug, Default, Clone, Copy)]
+struct Columns {
+    name: usize,
+    route: usize,
+    language: usize,
+}
+
+impl Columns {
+    /// Wide enough for these as well.
+    fn widen(&mut self, workers: &[ProjectWorker]) {
+        for worker in workers {
+            self.name = self.name.max(worker.name.as_str().len());
+            self.route = self.route.max(worker.route.as_str().len());
+            self.language = self.language.max(worker.language.len());
+        }
+    }
+}
 
 /// What was printed so far, as far as later lines depend on it.
 #[derive(Debug)]
@@ -25,6 +40,7 @@ pub(super) struct Renderer {
     verbose: bool,
     begun: bool,
     workers: BTreeMap<WorkerName, Seen>,
+    columns: Columns,
     filter: Option<WorkerName>,
 }
 
@@ -40,8 +56,8 @@ struct Seen {
 impl Renderer {
     /// Lines about the session at `url`; with `verbose` also of what had no effect.
     pub(super) fn new(url: String, zone: TimeZone, paint: Painter, verbose: bool) -> Self {
-        let workers = BTreeMap::new();
-        Self { url, zone, paint, verbose, begun: false, workers, filter: None }
+        let (workers, columns) = (BTreeMap::new(), Columns::default());
+        Self { url, zone, paint, verbose, begun: false, workers, columns, filter: None }
     }
 
     /// Whether the first line is out.
@@ -78,11 +94,12 @@ impl Renderer {
     pub(super) fn event(&mut self, event: &Event) -> Vec<String> {
         let mut lines = Vec::new();
         if let EventKind::Watching { workers, directories, polling } = &event.what {
+            self.columns.widen(workers);
             if self.begun {
                 let directories = count(*directories, "directory", "directories");
                 lines.push(self.timed(event.at, format_args!("watching {directories}")));
             } else {
-                lines.push(self.begin(Some(*workers), Some(*directories)));
+                lines.push(self.begin(Some(workers.len()), Some(*directories)));
             }
             lines.extend(
                 polling
@@ -186,11 +203,12 @@ impl Renderer {
             return None;
         }
         if before.is_none() {
-            let name = self.paint.paint(Role::Strong, format!("{:NAME_WIDTH$}", worker.as_str()));
-            let (ready, language) = (format!("{ready_ms}ms"), printable(language));
+            let Columns { name, route: of_route, language: of_language } = self.columns;
+            let name = self.paint.paint(Role::Strong, format!("{:name$}", worker.as_str()));
+            let (ready, language) = (format!("{ready_ms}ms"), printable(language).to_string());
             let route = route.to_string();
             return Some(format!(
-                "  {name}  {route:ROUTE_WIDTH$}  {language}  {generation} ready  {ready:>6}"
+                "  {name}  {route:of_route$}  {language:of_language$}  {generation} ready  {ready:>6}"
             ));
         }
         let mut text = built.map_or(String::new(), |took| format!("built {} · ", seconds(took)));

@@ -71,9 +71,14 @@ impl Developer {
         event["generation"].as_u64().unwrap()
     }
 
-    /// How many events of this kind were heard, among those passed over as well.
+    /// The events of this kind that were heard, those passed over as well.
+    pub fn told(&self, kind: &str) -> Vec<&Value> {
+        self.heard.iter().filter(|event| event["kind"] == kind).collect()
+    }
+
+    /// How many they are.
     pub fn count(&self, kind: &str) -> usize {
-        self.heard.iter().filter(|event| event["kind"] == kind).count()
+        self.told(kind).len()
     }
 }
 

@@ -1,20 +1,25 @@
 //! Development: what is saved is built and served, and what serves goes on until then.
 
 mod developer;
+mod editors;
+mod load;
 mod project;
 
 mod user_bed {
     use std::fs;
 
+    use rstest::rstest;
+
     use super::developer::Developer;
-    use super::project::{Project, WORKER};
+    use super::editors::{self, Save};
+    use super::project::{Project, WORKER, saying};
 
     #[test]
     fn what_is_saved_is_served() {
         let project = Project::new(&["index", "api"]);
         let mut developer = Developer::begin(&project);
         let watching = developer.hears("watching", |_| true);
-        assert_eq!(watching["workers"], 2, "{watching}");
+        assert_eq!(watching["workers"][1]["name"], "index", "{watching}");
         // Nothing was ever built: requests wait for that.
         assert_eq!(developer.session.get("/").body, "first g1\n");
         assert_eq!(developer.session.get("/api").body, "first g1\n");
@@ -141,5 +146,57 @@ mod user_bed {
         fs::remove_dir_all(project.file("workers/news")).unwrap();
         developer.session.await_body("/news", "first g1\n");
         developer.session.await_workers(1);
+    }
+
+    /// One build for each save, whatever the editor does to get there.
+    #[rstest]
+    #[case::vim(editors::vim)]
+    #[case::emacs(editors::emacs)]
+    #[case::vs_code(editors::vs_code)]
+    #[case::jetbrains(editors::jetbrains)]
+    #[case::sed(editors::sed)]
+    fn a_save_is_one_build(#[case] save: Save) {
+        let project = Project::new(&["index"]);
+        let mut developer = Developer::begin(&project);
+        developer.serves("index");
+        let file = project.file("workers/index/src/main.rs");
+        for generation in 2..=3 {
+            save(&file, &saying(&format!("save {generation}")));
+            assert_eq!(developer.serves("index"), generation);
+            let body = format!("save {generation} g{generation}\n");
+            assert_eq!(developer.session.get("/").body, body);
+        }
+        // What is written now is built after whatever was still to come of these.
+        save(&file, &saying("last"));
+        developer.serves("index");
+        assert_eq!(developer.count("building"), 4, "{:?}", developer.told("changed"));
+    }
+
+    #[test]
+    fn a_checkout_of_many_files_is_one_build() {
+        let project = Project::new(&["index"]);
+        let modules = |text: &str| {
+            for number in 0..500 {
+                let constant = format!("pub const TEXT: &str = \"{text}\";\n");
+                project.write(&format!("workers/index/src/parts/p{number}.rs"), &constant);
+            }
+            let list = (0..500).map(|number| format!("pub mod p{number};\n")).collect::<String>();
+            project.write("workers/index/src/parts/mod.rs", &list);
+            let main = WORKER.replace("\"first\"", "parts::p499::TEXT");
+            project.write("workers/index/src/main.rs", &format!("{main}\nmod parts;\n"));
+        };
+        modules("one");
+        project.git(&["add", "--all"]);
+        project.git(&["commit", "--quiet", "--message", "one"]);
+        project.git(&["checkout", "--quiet", "-b", "other"]);
+        modules("two");
+        project.git(&["commit", "--quiet", "--all", "--message", "two"]);
+        let mut developer = Developer::begin(&project);
+        developer.serves("index");
+        assert_eq!(developer.session.get("/").body, "two g1\n");
+        project.git(&["checkout", "--quiet", "-"]);
+        developer.serves("index");
+        assert_eq!(developer.session.get("/").body, "one g2\n");
+        assert_eq!(developer.count("building"), 2, "{:?}", developer.told("changed"));
     }
 }

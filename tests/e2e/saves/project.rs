@@ -9,6 +9,11 @@ use tempfile::TempDir;
 /// What all Rust workers are made from.
 pub const WORKER: &str = include_str!("../../fixtures/hello.rs");
 
+/// The source of a worker that says this.
+pub fn saying(text: &str) -> String {
+    WORKER.replace("\"first\"", &format!("{text:?}"))
+}
+
 /// A project in its folder, not built yet.
 pub struct Project {
     dir: TempDir,
@@ -27,7 +32,8 @@ impl Project {
         for name in workers {
             project.add(name);
         }
-        project.write(".gitignore", "/target\n/workers/*/bin/\n/tqserver.log\n");
+        project
+            .write(".gitignore", "/target\n/workers/*/bin/\n/tqserver.log\n/config/server.yaml\n");
         project.write("config/deployment.yaml", "deployment: {mode: dev}\n");
         project.git(&["init", "--quiet"]);
         project
@@ -66,10 +72,7 @@ impl Project {
 
     /// Has a Rust worker say something else.
     pub fn says(&self, worker: &str, text: &str) {
-        self.write(
-            &format!("workers/{worker}/src/main.rs"),
-            &WORKER.replace("\"first\"", &format!("{text:?}")),
-        );
+        self.write(&format!("workers/{worker}/src/main.rs"), &saying(text));
     }
 
     /// Runs git in it.

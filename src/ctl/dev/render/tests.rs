@@ -37,8 +37,14 @@ fn serving(name: &str, route: &str, generation: u64, ready_ms: u64) -> EventKind
     }
 }
 
+fn project_worker((name, route): (&str, &str)) -> ProjectWorker {
+    let (name, route) = (worker(name), route.parse().unwrap());
+    ProjectWorker { name, route, language: "rust".to_owned() }
+}
+
 fn watching() -> EventKind {
-    EventKind::Watching { workers: 2, directories: 41, polling: None }
+    let workers = [("api_users", "/api/users"), ("index", "/")].map(project_worker);
+    EventKind::Watching { workers: workers.into(), directories: 41, polling: None }
 }
 
 fn changed(name: Option<&str>, paths: &[&str], more: usize) -> EventKind {
@@ -94,7 +100,7 @@ fn a_session_from_start_to_failure() {
 fn what_else_may_happen() {
     let events = vec![
         EventKind::Watching {
-            workers: 1,
+            workers: vec![project_worker(("index", "/"))],
             directories: 1,
             polling: Some("no inotify watches left\nsysctl fs.inotify.max_user_watches=1".into()),
         },

@@ -15,11 +15,13 @@ pub(super) struct Browsers {
     live: Option<Arc<Live>>,
     /// Workers whose problem is not that they do not build, but that they do not start.
     unstarted: BTreeSet<WorkerName>,
+    /// Workers whose problem is that the project's manifests cannot be read.
+    unreadable: BTreeSet<WorkerName>,
 }
 
 impl Browsers {
     pub(super) fn new(live: Option<Arc<Live>>) -> Self {
-        Self { live, unstarted: BTreeSet::new() }
+        Self { live, ..Self::default() }
     }
 
     /// How many tabs show a page of the worker.
@@ -51,6 +53,22 @@ impl Browsers {
         };
         let places = said.places.iter().map(place).collect();
         self.set(worker, Build::Failed(Problems { log: said.log.clone(), places }));
+    }
+
+    /// What the workers are made from cannot be told.
+    pub(super) fn unreadable(&mut self, workers: &[WorkerName], log: &str) {
+        self.unreadable.extend(workers.iter().cloned());
+        for worker in workers {
+            let problems = Problems { log: log.to_owned(), places: Vec::new() };
+            self.set(worker, Build::Failed(problems));
+        }
+    }
+
+    /// It can be told again.
+    pub(super) fn readable(&mut self) {
+        for worker in std::mem::take(&mut self.unreadable) {
+            self.set(&worker, Build::Fine);
+        }
     }
 
     /// A worker was built and does not start.

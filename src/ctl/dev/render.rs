@@ -236,7 +236,8 @@ impl Renderer {
         }
         let what = format!("build failed, {}", still(serving));
         let place = place.map_or(String::new(), |place| format!("   {}", printable(place)));
-        let first = self.failed(at, &names(workers), &what) + &place;
+        let whose = if workers.is_empty() { "the project".to_owned() } else { names(workers) };
+        let first = self.failed(at, &whose, &what) + &place;
         [first].into_iter().chain(log_lines(log)).collect()
     }
 

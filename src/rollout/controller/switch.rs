@@ -46,8 +46,10 @@ impl Controller {
         if self.ending {
             return;
         }
+        // One in which something has failed cannot give what is wanted: that is tried again.
         if let Some(rollout) = &self.rollout
             && rollout.desired == desired
+            && rollout.failures.is_empty()
         {
             out.push(Effect::Join(rollout.id));
             return;

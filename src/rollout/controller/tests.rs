@@ -298,6 +298,31 @@ fn a_newer_wish_supersedes_and_an_equal_one_joins() {
     assert_eq!(world.units.len(), 1);
 }
 
+/// What is wanted of the source tree, in which wishes come with every save.
+fn tree(workers: &[(&str, u8)]) -> Arc<Desired> {
+    let mut desired = Arc::unwrap_or_clone(deployment(1, workers));
+    desired.commit = None;
+    desired.workers.values_mut().for_each(|worker| worker.source = Source::Tree);
+    Arc::new(desired)
+}
+
+#[test]
+fn a_newer_wish_takes_over_what_is_on_its_way_to_it() {
+    let mut world = World::new();
+    let (first, second) = (tree(&[("api", 1), ("index", 1)]), tree(&[("api", 1), ("index", 2)]));
+    world.want(&first);
+    let starting = world.in_phase("Starting");
+    let [api, old] = starting.as_slice() else { panic!("{starting:?}") };
+    world.want(&second);
+    assert!(!world.units[api], "it is what is wanted, and goes on");
+    assert!(world.units[old]);
+    let api = api.clone();
+    world.settle();
+    assert!(world.table.contains(&api));
+    assert_eq!(world.table.len(), 2);
+    assert_eq!(world.last_outcome(), &Outcome::Switched);
+}
+
 #[test]
 fn a_removed_worker_drains() {
     let mut world = World::new();
@@ -493,7 +518,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     use Happening::*;
     let at = any::<prop::sample::Index>;
     prop_oneof![
-        2 => (1u8..4, 1u8..4, prop::option::of(1u8..3), any::<bool>())
+        2 => (0u8..4, 1u8..4, prop::option::of(1u8..3), any::<bool>())
             .prop_map(|(digit, index, api, proven)| Want { digit, index, api, proven }),
         5 => at().prop_map(Active),
         5 => (at(), prop::bool::weighted(0.9)).prop_map(|(at, ok)| Probed(at, ok)),
@@ -521,7 +546,7 @@ proptest! {
                 Happening::Want { digit, index, api, proven } => {
                     let mut workers = vec![("index", index)];
                     workers.extend(api.map(|stuff| ("api", stuff)));
-                    last = deployment(digit, &workers);
+                    last = if digit == 0 { tree(&workers) } else { deployment(digit, &workers) };
                     world.step(Event::Desired { desired: Arc::clone(&last), proven });
                 }
                 Happening::Active(at) => {

@@ -7,6 +7,9 @@ mod project;
 
 mod user_bed {
     use std::fs;
+    use std::process::Command;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
 
     use rstest::rstest;
 
@@ -198,5 +201,74 @@ mod user_bed {
         developer.serves("index");
         assert_eq!(developer.session.get("/").body, "one g2\n");
         assert_eq!(developer.count("building"), 2, "{:?}", developer.told("changed"));
+    }
+
+    #[test]
+    fn a_manifest_that_cannot_be_read_is_told_and_can_be_mended() {
+        let project = Project::new(&["index"]);
+        let mut developer = Developer::begin(&project);
+        developer.serves("index");
+        let manifest = fs::read_to_string(project.file("workers/index/Cargo.toml")).unwrap();
+        project.write("workers/index/Cargo.toml", "[package\n");
+        let failed = developer.hears("build_failed", |_| true);
+        assert_eq!(failed["workers"][0], "index", "{failed}");
+        assert!(failed["log"].as_str().unwrap().contains("Cargo.toml"), "{failed}");
+        assert_eq!(developer.session.get("/").body, "first g1\n");
+        project.write("workers/index/Cargo.toml", &manifest);
+        project.says("index", "mended");
+        assert_eq!(developer.serves("index"), 2);
+        assert_eq!(developer.session.get("/").body, "mended g2\n");
+    }
+
+    /// What was built before the session began is started as it is, and what was changed since is
+    /// built first.
+    #[test]
+    fn the_first_answer_is_never_an_old_one() {
+        let project = Project::new(&["index", "api"]);
+        project.configure("  port_range_start: 9000\n");
+        let build = Command::new(env!("CARGO_BIN_EXE_tqctl"))
+            .args(["build", "--dev"])
+            .env_remove("CARGO_TARGET_DIR")
+            .env_remove("RUSTFLAGS")
+            .current_dir(project.path())
+            .output()
+            .unwrap();
+        assert!(build.status.success(), "{build:?}");
+        project.says("index", "since then");
+        let mut developer = Developer::begin(&project);
+        assert_eq!(developer.session.get("/").body, "since then g1\n");
+        assert_eq!(developer.session.get("/api").body, "first g1\n");
+        developer.serves("index");
+        let building: Vec<_> =
+            developer.told("building").iter().map(|event| event["workers"].clone()).collect();
+        assert_eq!(building, [serde_json::json!(["index"])]);
+    }
+
+    /// Files are written without the pause that a change waits for, and faster than they are built.
+    #[test]
+    fn saves_that_never_stop_do_not_keep_anything_from_being_served() {
+        let project = Project::new(&["index"]);
+        let mut developer = Developer::begin(&project);
+        developer.serves("index");
+        let (file, stop) = (project.file("workers/index/src/main.rs"), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                for save in 0.. {
+                    editors::jetbrains(&file, &saying(&format!("save {save}")));
+                    if stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    // A pace, shorter than the debounce.
+                    std::thread::sleep(Duration::from_millis(40));
+                }
+            });
+            for _ in 0..4 {
+                let before = developer.count("building");
+                developer.serves("index");
+                let builds = developer.count("building") - before;
+                assert!(builds <= 3, "{builds} builds until something newer was served");
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
     }
 }

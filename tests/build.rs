@@ -85,13 +85,17 @@ impl Project {
     }
 
     fn tqctl(&self, arguments: &[&str]) -> Output {
+        self.tqctl_command(arguments).output().unwrap()
+    }
+
+    fn tqctl_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::cargo_bin("tqctl").unwrap();
         command.current_dir(self.root()).args(arguments);
         // Of the cargo that runs this test, not of a person who types tqctl.
         for name in ["CARGO_TARGET_DIR", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"] {
             command.env_remove(name);
         }
-        command.output().unwrap()
+        command
     }
 
     /// A build that must succeed, as its JSON document.
@@ -577,4 +581,23 @@ fn the_server_is_a_part_where_the_project_contains_it() {
     assert_eq!(project.build()["rebuilt"], serde_json::json!([]));
     let page = project.path(&format!("deploy/{second}/server/public/admin/index.html"));
     assert_eq!(fs::read_to_string(page).unwrap(), "two");
+}
+
+/// A rustc that brings a linker of its own (1.90, on x86-64) is told to use the system's, which mold
+/// then is.
+#[test]
+fn development_builds_link_with_mold_where_it_is_installed() {
+    let install = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bed/install");
+    assert!(Command::new(install).arg("mold").status().unwrap().success());
+    let project = Project::new();
+    let version = run(Command::new("rustc").arg("--version"));
+    let minor: u32 = version.split('.').nth(1).unwrap().parse().unwrap();
+    let mut build = project.tqctl_command(&["build", "--dev"]);
+    if minor >= 90 && cfg!(target_arch = "x86_64") {
+        build.env("RUSTFLAGS", "-Clinker-features=-lld");
+    }
+    let output = build.output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let program = fs::read(project.path("workers/index/bin/index")).unwrap();
+    assert!(program.windows(5).any(|bytes| bytes == b"mold "), "a linker leaves its name");
 }

@@ -1,6 +1,7 @@
 //! One call of cargo for all programs of a workspace.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::env;
 use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +14,9 @@ use super::super::error::BuildError;
 use super::super::report::{Diagnostic, Event, Place, Report};
 use super::super::{Profile, Stamp};
 use super::{Binary, Workspace, program};
+
+/// Where mold is `ld` (mold(1), "-run"; the folder of Debian's package).
+const MOLD: &str = "/usr/libexec/mold";
 
 /// The executables that came out, by package. A package that is missing did not build.
 pub(in super::super) type Executables = BTreeMap<PackageId, PathBuf>;
@@ -109,6 +113,15 @@ impl CargoRun<'_> {
         command.arg(if self.colour { "json-diagnostic-rendered-ansi" } else { "json" });
         command.args(["--color", if self.colour { "always" } else { "never" }]);
         command.args(["--profile", self.profile.cargo_name()]);
+        // The compiler driver looks there for a linker before it takes the usual one. It is no flag
+        // that cargo would see, so nothing is compiled anew where mold comes or goes; a rustc that
+        // brings a fast linker of its own goes on to use that.
+        if self.profile == Profile::Dev
+            && env::var_os("COMPILER_PATH").is_none()
+            && Path::new(MOLD).join("ld").exists()
+        {
+            command.env("COMPILER_PATH", MOLD);
+        }
         if self.profile == Profile::Release {
             command.args(["--config", "profile.release.strip=true"]);
         }

@@ -48,7 +48,6 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("tqctl dev", "serves until Ctrl-C; tests/e2e/dev.rs has it"),
     ("make test", "is what runs this"),
     ("make test T=links", "is what runs this"),
-    ("tqctl build --dev", "compiles everything again without optimisation; tests/build.rs has it"),
     ("tests/bed/user bash", "is for people; every user bed begins like that"),
     ("tests/bed/system bash", "is for people; every system bed begins like that"),
     (

@@ -93,6 +93,7 @@ impl Controller {
                 }
             }
         }
+        let ready = rollout.ready.clone();
         let unstarted: Vec<_> = rollout.failures.iter().map(|f| f.worker.clone()).collect();
         let refused = whole && !rollout.failures.is_empty();
         self.rollout = Some(rollout);
@@ -102,7 +103,7 @@ impl Controller {
         }
         if !whole {
             self.current = Some(desired);
-            self.serve(now, [], out);
+            self.serve(now, ready, out);
             for name in &unstarted {
                 self.schedule_restart(now, name, None);
             }

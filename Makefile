@@ -4,6 +4,9 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
 CARGO ?= cargo
+# What `make bench` compares with.
+WATCHEXEC := $(CURDIR)/target/bench-tools/bin/watchexec
+BENCH ?=
 # Runs only tests whose name matches: make test T=pattern
 T ?=
 
@@ -43,8 +46,9 @@ reproducible: ## build the package twice, in two folders, and compare
 	@tests/bed/install diffoscope-minimal
 	packaging/reproducible
 
-bench: ## compare with other proxies (not in this version)
-	@echo "make bench: benchmarks are not part of this version yet" >&2; exit 1
+bench: prepare ## how long a save takes to be served, beside other loops; BENCH=short is shorter
+	@[ -x $(WATCHEXEC) ] || $(CARGO) install --quiet --locked --root target/bench-tools watchexec-cli
+	WATCHEXEC=$(WATCHEXEC) BENCH=$(BENCH) $(CARGO) bench --quiet --bench dev_loop
 
 fuzz: ## fuzz each target for FUZZ_SECONDS (30)
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --quiet --locked cargo-fuzz

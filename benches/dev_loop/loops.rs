@@ -29,11 +29,12 @@ const BROKEN: Duration = Duration::from_millis(1500);
 /// Something that serves a project and follows what is saved.
 struct Contender {
     name: &'static str,
+    /// Ends first: it runs in the project's folder.
+    _runs: Runs,
     project: Project,
     addr: SocketAddr,
     times: Figures,
     failures: u64,
-    _runs: Runs,
 }
 
 /// What keeps it running; ends it when dropped.
@@ -130,7 +131,14 @@ fn watchexec(program: &Path) -> Contender {
     let (project, ports) = (Project::new(&["index"]), ports::lease(1));
     let addr = SocketAddr::from(([127, 0, 0, 1], ports.port(0)));
     let mut command = Command::new("setsid");
-    command.arg(program).args(["--restart", "--quiet", "--watch", "workers/index/src", "--"]);
+    command.arg(program).args([
+        "--restart",
+        "--quiet",
+        "--shell=none",
+        "--watch",
+        "workers/index/src",
+        "--",
+    ]);
     command.args(["sh", "-c", "cargo build --quiet 2>/dev/null && exec target/debug/index"]);
     let group = Group(in_project(&mut command, &project, addr).spawn().unwrap());
     let runs = Runs::Watchexec(group, ports);

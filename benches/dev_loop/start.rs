@@ -23,7 +23,7 @@ pub fn measure(report: &mut Report, rounds: usize) {
     // The first one builds.
     for round in 0..=rounds {
         let script = format!(
-            "echo $$; exec {} dev {} >/dev/null",
+            "echo $$; exec {} dev {} >/dev/null 2>&1",
             env!("CARGO_BIN_EXE_tqctl"),
             project.path().display()
         );

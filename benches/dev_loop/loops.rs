@@ -66,9 +66,13 @@ impl Drop for Runs {
 }
 
 pub fn measure(report: &mut Report, rounds: usize) {
-    let mut contenders = vec![tqserver(), kill_and_restart()];
+    let mut contenders = vec![tqserver("tqserver", 100), kill_and_restart()];
     match env::var_os("WATCHEXEC") {
-        Some(program) => contenders.push(watchexec(Path::new(&program))),
+        Some(program) => {
+            // It waits half as long for further changes: each is compared with its like.
+            contenders.push(tqserver("tqserver, debounce_ms: 50", 50));
+            contenders.push(watchexec(Path::new(&program)));
+        }
         None => println!("(WATCHEXEC is not set: no comparison with it)"),
     }
     for contender in &contenders {
@@ -110,20 +114,17 @@ impl Contender {
     }
 }
 
-fn tqserver() -> Contender {
+fn tqserver(name: &'static str, debounce_ms: u32) -> Contender {
     let project = Project::new(&["index"]);
+    let text = format!(
+        "deployment: {{mode: dev, dev: {{file_watcher: {{debounce_ms: {debounce_ms}}}}}}}\n"
+    );
+    project.write("config/deployment.yaml", &text);
     let mut developer = Developer::begin(&project);
     developer.serves("index");
     let addr = developer.session.addr();
     let runs = Runs::Tqserver(Box::new(developer));
-    Contender {
-        name: "tqserver",
-        project,
-        addr,
-        times: Figures::default(),
-        failures: 0,
-        _runs: runs,
-    }
+    Contender { name, project, addr, times: Figures::default(), failures: 0, _runs: runs }
 }
 
 /// As its documentation shows it for a server: build, then replace the process.

@@ -40,18 +40,17 @@ struct Contender {
 /// What keeps it running; ends it when dropped.
 enum Runs {
     Tqserver(#[allow(dead_code)] Box<Developer>),
-    Watchexec(Group, #[allow(dead_code)] PortLease),
+    Watchexec(#[allow(dead_code)] Watchexec, #[allow(dead_code)] PortLease),
     KillAndRestart(Arc<AtomicBool>, Option<JoinHandle<()>>, #[allow(dead_code)] PortLease),
 }
 
-/// A process and all it has started.
-struct Group(Child);
+/// A watchexec.
+struct Watchexec(Child);
 
-impl Drop for Group {
+impl Drop for Watchexec {
     fn drop(&mut self) {
-        // Its own process group, made when it was started.
-        let group = format!("-{}", self.0.id());
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
+        // It ends what it has started, which is in process groups of its own.
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
         let _ = self.0.wait();
     }
 }
@@ -131,18 +130,11 @@ fn tqserver(name: &'static str, debounce_ms: u32) -> Contender {
 fn watchexec(program: &Path) -> Contender {
     let (project, ports) = (Project::new(&["index"]), ports::lease(1));
     let addr = SocketAddr::from(([127, 0, 0, 1], ports.port(0)));
-    let mut command = Command::new("setsid");
-    command.arg(program).args([
-        "--restart",
-        "--quiet",
-        "--shell=none",
-        "--watch",
-        "workers/index/src",
-        "--",
-    ]);
+    let mut command = Command::new(program);
+    command.args(["--restart", "--quiet", "--shell=none", "--watch", "workers/index/src", "--"]);
     command.args(["sh", "-c", "cargo build --quiet 2>/dev/null && exec target/debug/index"]);
-    let group = Group(in_project(&mut command, &project, addr).spawn().unwrap());
-    let runs = Runs::Watchexec(group, ports);
+    let process = Watchexec(in_project(&mut command, &project, addr).spawn().unwrap());
+    let runs = Runs::Watchexec(process, ports);
     Contender {
         name: "watchexec",
         project,

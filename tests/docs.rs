@@ -40,6 +40,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/development.md",
     "docs/worker-contract.md",
     "docs/test-beds.md",
+    "docs/performance.md",
 ];
 
 /// Commands that are shown and cannot be run here, and why.
@@ -48,6 +49,8 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("tqctl dev", "serves until Ctrl-C; tests/e2e/dev.rs has it"),
     ("make test", "is what runs this"),
     ("make test T=links", "is what runs this"),
+    ("make bench", "takes minutes of an idle machine"),
+    ("make bench BENCH=short", "takes minutes of an idle machine"),
     ("tests/bed/user bash", "is for people; every user bed begins like that"),
     ("tests/bed/system bash", "is for people; every system bed begins like that"),
     (

@@ -1,43 +1,61 @@
-//! From `tqctl dev` to the first answer, with workers that are built.
+//! From `tqctl dev` to the first answer.
 
-use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::Stdio;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use crate::figures::{Figures, Report};
-use crate::probe::served;
+use crate::client::await_answer;
+use crate::figures::Figures;
 use crate::project::Project;
 use crate::support::bed::Bed;
 use crate::support::ports;
 
-pub fn measure(report: &mut Report, rounds: usize) {
-    let (project, ports, bed) = (Project::new(&["index"]), ports::lease(20), Bed::user());
+/// Begins and ends sessions of a project whose worker is built.
+pub fn sessions(rounds: usize) -> Figures {
+    let project = Project::new(&["index"]);
+    let ports = ports::lease(20);
     let (port, start, end) = (ports.port(0), ports.port(1), ports.port(19));
-    let text = format!(
-        "server:\n  port: {port}\nworkers:\n  port_range_start: {start}\n  port_range_end: {end}\n"
+    project.write(
+        "config/server.yaml",
+        &format!(
+            "server:\n  port: {port}\nworkers:\n  port_range_start: {start}\n  \
+             port_range_end: {end}\n"
+        ),
     );
-    project.write("config/server.yaml", &text);
-    let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let mut figures = Figures::default();
-    // The first one builds.
-    for round in 0..=rounds {
-        let script = format!(
-            "echo $$; exec {} dev {} >/dev/null 2>&1",
-            env!("CARGO_BIN_EXE_tqctl"),
-            project.path().display()
-        );
-        let mut dev = bed.command("sh");
-        let began = Instant::now();
-        let mut dev = dev.args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut pid = String::new();
-        BufReader::new(dev.stdout.take().unwrap()).read_line(&mut pid).unwrap();
-        let took = served(addr, "/", "first", began);
-        if round > 0 {
-            figures.add(took);
-        }
-        bed.run(&["kill", "-INT", pid.trim()]);
-        dev.wait().unwrap();
+    let addr = (Ipv4Addr::LOCALHOST, port).into();
+    let bed = Bed::user();
+    // The first builds it.
+    session(&bed, &project, addr);
+    (0..rounds).map(|_| session(&bed, &project, addr)).collect()
+}
+
+/// A session, from its beginning to its end; returns how long it took to answer.
+fn session(bed: &Bed, project: &Project, addr: SocketAddr) -> Duration {
+    let script = format!(
+        "echo $$; read go; exec {} dev {}",
+        env!("CARGO_BIN_EXE_tqctl"),
+        project.path().display()
+    );
+    let mut command = bed.command("sh");
+    // As a shell has it: cargo, which runs this, tells programs where its own toolchain is.
+    let of_cargo = |name: &String| {
+        ["CARGO", "RUST", "LD_LIBRARY_PATH"].iter().any(|start| name.starts_with(start))
+    };
+    let variables = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in variables.filter(of_cargo) {
+        command.env_remove(name);
     }
-    report.durations("tqctl dev to first answer, workers built", &figures, Some(600));
+    command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let mut stdout = BufReader::new(child.stdout.take().unwrap());
+    let mut pid = String::new();
+    stdout.read_line(&mut pid).unwrap();
+    let began = Instant::now();
+    child.stdin.take().unwrap().write_all(b"\n").unwrap();
+    let took = await_answer(addr, "first", began);
+    bed.run(&["kill", "-INT", pid.trim()]);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(TcpStream::connect(addr).is_err(), "nothing of it is left");
+    took
 }

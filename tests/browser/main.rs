@@ -1,12 +1,15 @@
 //! What people see: scenarios in a real browser, with a data plane and a worker of the test's own.
 
-mod scenario;
+#[path = "../support/mod.rs"]
+mod support;
+
 mod site;
 
 use serde_json::{Value, json};
 use tqserver::proxy::Build;
 
 use crate::site::Site;
+use crate::support::scenario;
 
 /// In a module of its own, by which the test runner knows what starts a browser.
 mod browser {
@@ -61,7 +64,6 @@ fn perform(site: &mut Site, word: &str) -> Value {
             site.build(Build::Fine);
             json!({})
         }
-        "tabs" => json!({ "tabs": site.await_tabs(8) }),
         "stop" => {
             site.stop();
             json!({})

@@ -1,7 +1,7 @@
 // Runs one scenario in a headless Chromium: node run.mjs SCENARIO URL
 //
-// URL is the site's root, without the last slash. What a browser cannot do itself, such as to change
-// a source file, the scenario asks for: this prints a line `ask WORD` and awaits a line of JSON, which
+// URL is the page that the scenario is about. What a browser cannot do itself, such as to change a
+// source file, the scenario asks for: this prints a line `ask WORD` and awaits a line of JSON, which
 // tells what came of it. Each scenario says what it asks for, so that any site can be behind it.
 // Prints `passed` at the end; else it says on stderr what was wrong and exits with 1.
 import assert from "node:assert/strict";
@@ -32,7 +32,7 @@ const browser = await chromium.launch({
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
   ],
 });
-const context = await browser.newContext({ baseURL: url });
+const context = await browser.newContext();
 context.setDefaultTimeout(PATIENCE);
 const violations = [];
 await context.exposeBinding("tqViolation", (_, what) => violations.push(what));
@@ -43,12 +43,12 @@ await context.addInitScript(() => {
 });
 
 const errors = [];
-/** A new tab at `path`, and what happens in it. */
-async function open(path = "/") {
+/** A new tab with the page, and what happens in it. */
+async function open() {
   const page = await context.newPage();
   page.on("pageerror", (error) => errors.push(String(error)));
   const log = new TabLog(page);
-  await page.goto(path);
+  await page.goto(url);
   return { page, log };
 }
 

@@ -122,17 +122,6 @@ impl Site {
         self.live.set_build(&index(), build);
     }
 
-    /// Waits until so many tabs are connected.
-    pub(crate) fn await_tabs(&self, count: usize) -> usize {
-        let all_there = async {
-            while self.live.tabs(&index()) < count {
-                tokio::task::yield_now().await;
-            }
-        };
-        self.runtime.block_on(async { tokio::time::timeout(FOREVER, all_there).await.unwrap() });
-        self.live.tabs(&index())
-    }
-
     fn publish(&self, targets: WeightedTargets) {
         let root = Arc::new(File::open(self.public.path()).unwrap());
         self.table.publish(RouteTable::new([Route {

@@ -1,11 +1,17 @@
 // What scenarios know of a tab.
 
-/** Records the documents that a tab was answered. */
+/** Records what a tab was answered. */
 export class TabLog {
-  /** The status of each. */
+  /** The status of each document. */
   statuses = [];
+  /** Resolves once the page has heard how things stand. */
+  connected;
 
   constructor(page) {
+    this.connected = page.waitForEvent("websocket")
+      .then((socket) => socket.waitForEvent("framereceived"));
+    // Only whoever awaits it minds that it never came.
+    this.connected.catch(() => {});
     page.on("response", (response) => {
       const request = response.request();
       if (request.isNavigationRequest() && request.frame() === page.mainFrame()) {

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod browser;
 mod command_line;
 mod crashes;
 mod deployments;

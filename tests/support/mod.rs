@@ -1,4 +1,5 @@
-//! What integration tests share: a systemd of their own, ports of their own, and a bounded wait.
+//! What integration tests share: a systemd of their own, ports of their own, browsers, and a bounded
+//! wait.
 
 // Every test binary compiles this module for itself and uses only some of it.
 #![allow(dead_code, unreachable_pub)]
@@ -7,5 +8,6 @@ pub mod bed;
 pub mod deployments;
 pub mod load;
 pub mod ports;
+pub mod scenario;
 pub mod toolchains;
 pub mod wait;

@@ -1,6 +1,6 @@
 // A worker that was never built says why, and shows its page as soon as it can be built.
 //
-// Begins where the build of the worker at / has failed and nothing of it serves. Asks for `break
+// Begins where the build of the page's worker has failed and nothing of it serves. Asks for `break
 // again`, as in overlay.mjs, and for `change`, as in reload.mjs.
 import assert from "node:assert/strict";
 import { OVERLAY, readOverlay, shows } from "../tab.mjs";

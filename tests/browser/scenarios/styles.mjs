@@ -1,6 +1,6 @@
 // A style sheet that has changed is swapped under the page, which goes on as it was.
 //
-// Asks for `style`: the change of a style sheet of the page at /; answers {selector, property,
+// Asks for `style`: the change of a style sheet of the page; answers {selector, property,
 // value}, what it then makes of the page.
 import assert from "node:assert/strict";
 

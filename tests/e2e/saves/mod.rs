@@ -1,10 +1,9 @@
 //! Development: what is saved is built and served, and what serves goes on until then.
 
-mod browser;
-mod developer;
+pub mod developer;
 mod editors;
 mod load;
-mod project;
+pub mod project;
 
 mod user_bed {
     use std::fs;

@@ -1,4 +1,4 @@
-//! `run.mjs` and a scenario in it, as a child that asks for what it cannot do.
+//! `tests/browser/run.mjs` and a scenario in it, as a child that asks for what it cannot do.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -6,12 +6,12 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-/// Runs a scenario to its end; `perform` does what it asks for.
+/// Runs a scenario about the page at `url` to its end; `perform` does what it asks for.
 ///
 /// # Panics
 ///
 /// When it fails. What was wrong is on stderr then.
-pub(crate) fn run(name: &str, url: &str, mut perform: impl FnMut(&str) -> Value) {
+pub fn run(name: &str, url: &str, mut perform: impl FnMut(&str) -> Value) {
     let here: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/browser");
     let prepared = Command::new(here.join("prepare")).status().unwrap();
     assert!(prepared.success(), "tests/browser/prepare: {prepared}");

@@ -41,6 +41,11 @@ mod browser {
     }
 
     #[test]
+    fn a_page_that_is_not_served_for_a_while_stays_until_it_is() {
+        run("unserved", Site::serving());
+    }
+
+    #[test]
     fn a_worker_that_was_never_built_says_why() {
         let mut site = Site::new();
         site.build(Build::Failed(site::problems("first")));
@@ -62,6 +67,14 @@ fn perform(site: &mut Site, word: &str) -> Value {
         "mend" => {
             site.build(Build::Building);
             site.build(Build::Fine);
+            json!({})
+        }
+        "vanish" => {
+            site.vanish();
+            json!({})
+        }
+        "template" => {
+            site.change_template();
             json!({})
         }
         "stop" => {

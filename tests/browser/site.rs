@@ -109,6 +109,17 @@ impl Site {
         text
     }
 
+    /// Leaves nothing that serves, as when a session begins whose worker is yet to be built.
+    pub(crate) fn vanish(&mut self) {
+        self.build(Build::Building);
+        self.publish(WeightedTargets::default());
+    }
+
+    /// Says that templates have changed.
+    pub(crate) fn change_template(&self) {
+        self.live.pages_changed(&index());
+    }
+
     /// Changes the style sheet, and returns what it then makes of pages.
     pub(crate) fn restyle(&mut self) -> Value {
         self.styles += 1;

@@ -4,12 +4,12 @@
 export class TabLog {
   /** The status of each document. */
   statuses = [];
-  /** Resolves once the page has heard how things stand. */
+  /** Resolves to its first WebSocket, once the page has heard by it how things stand. */
   connected;
 
   constructor(page) {
     this.connected = page.waitForEvent("websocket")
-      .then((socket) => socket.waitForEvent("framereceived"));
+      .then((socket) => socket.waitForEvent("framereceived").then(() => socket));
     // Only whoever awaits it minds that it never came.
     this.connected.catch(() => {});
     page.on("response", (response) => {

@@ -155,6 +155,14 @@ impl Site {
     }
 }
 
+impl Drop for Site {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}", self.developer.session.log());
+        }
+    }
+}
+
 /// What does not compile.
 struct Mistake {
     /// A statement.

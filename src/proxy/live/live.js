@@ -13,6 +13,8 @@
     generation: Number(tag.dataset.generation),
     revision: Number(tag.dataset.revision),
   };
+  /** Whether it is tqserver's own, about a worker of which nothing serves. */
+  const own = page.worker && !page.generation;
 
   /** Whether it was loaded again, and nothing was heard since. */
   let fresh = performance.getEntriesByType("navigation")[0]?.type === "reload";
@@ -33,12 +35,14 @@
   }
 
   function isOld(state) {
+    if (page.worker && !state.generation) {
+      // There is nothing yet to load instead, unless the page is about a build that failed before.
+      return own && state.build?.state === "failed" && state.build_revision > page.revision;
+    }
     const imported = [...document.styleSheets].flatMap(importedBy);
     return state.generation > page.generation
       || state.pages > page.revision
-      || imported.some((path) => state.styles[path] > page.revision)
-      // Then the page is tqserver's own, about a build that failed before.
-      || (page.worker && !page.generation && state.build?.state === "failed" && state.build_revision > page.revision);
+      || imported.some((path) => state.styles[path] > page.revision);
   }
 
   // --- Style sheets ------------------------------------------------------------------------

@@ -116,19 +116,40 @@ pub(crate) fn response(
     response
 }
 
-const LOG_STYLE: &str = "pre { margin: 1rem auto; padding: 1rem; max-width: calc(100vw - 4rem); \
-                         box-sizing: border-box; overflow: auto; text-align: left; \
-                         font: .875rem/1.4 ui-monospace, monospace; border: 1px solid #8886 }";
+/// What a page with problems has beside the style of all.
+const PROBLEMS_STYLE: &str = "\
+body { padding: 1rem; box-sizing: border-box; grid-template-columns: minmax(0, max-content) }
+ul { margin: 1rem 0 0; padding: 0; list-style: none; text-align: left; overflow-wrap: anywhere }
+li { white-space: pre-wrap }
+li + li { margin-top: .25rem }
+li a, pre { font: .875rem/1.45 ui-monospace, Menlo, Consolas, monospace }
+a { margin-right: 1rem; color: light-dark(#0b57d0, #a8c7fa) }
+pre { margin: 1rem 0; padding: 1rem; overflow: auto; text-align: left; tab-size: 4 }
+pre { border-radius: .375rem; background: light-dark(#f2f2f2, #1e1e1e) }
+:focus-visible { outline: 2px solid light-dark(#0b57d0, #a8c7fa); outline-offset: 2px }
+@media (max-width: 30rem) { pre { font-size: .8125rem } }
+";
+
+/// What is wrong: the places, as links for a `visit`, and the log.
+fn problems_html(problems: &Problems, visit: Option<&Visit>) -> String {
+    let item = |place: &Place| {
+        let href = visit.map(|visit| format!(" href=\"{}\"", escape(&visit.href(place))));
+        let name = escape(&format!("{}:{}:{}", place.shown, place.line, place.column));
+        let (href, message) = (href.unwrap_or_default(), escape(&place.message));
+        format!("<li><a{href}>{name}</a> {message}</li>\n")
+    };
+    let places: String = problems.places.iter().map(item).collect();
+    let list = if places.is_empty() { places } else { format!("<ul>\n{places}</ul>\n") };
+    let log = escape(problems.log.trim_end());
+    format!("<style>\n{PROBLEMS_STYLE}</style>\n{list}<pre tabindex=\"0\">\n{log}</pre>\n")
+}
 
 /// The request id may come from a trusted proxy: visible ASCII, so quotes and markup are possible.
 fn html(page: &Page, phrase: &str, id: &str, visit: Option<&Visit>) -> String {
     let (code, id) = (page.status().as_u16(), escape(id));
     let lines: String =
         page.lines().iter().map(|line| format!("<p>{}</p>\n", marked(line))).collect();
-    let log = page.problems().map_or_else(String::new, |problems| {
-        let log = escape(&problems.log);
-        format!("<style>{LOG_STYLE}</style>\n<pre>\n{log}</pre>\n")
-    });
+    let problems = page.problems().map_or_else(String::new, |it| problems_html(it, visit));
     let tag = visit.map_or_else(String::new, Visit::tag);
     format!(
         r#"<!doctype html>
@@ -145,7 +166,7 @@ small {{ opacity: .6; font-family: ui-monospace, monospace; overflow-wrap: anywh
 </style>
 <h1>{code}</h1>
 <p>{phrase}</p>
-{lines}{log}<p><small>{id}</small></p>
+{lines}{problems}<p><small>{id}</small></p>
 </html>
 {tag}"#
     )
@@ -160,7 +181,7 @@ fn marked(line: &str) -> String {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 fn json(page: &Page, phrase: &str, id: &str) -> String {

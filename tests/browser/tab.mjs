@@ -47,6 +47,24 @@ export async function readOverlay(page) {
   return overlay;
 }
 
+/** By how many pixels the overlay is too wide, but for the log, which scrolls; 0 without one. */
+export async function overlayExcess(page) {
+  const debug = await page.context().newCDPSession(page);
+  const { root } = await debug.send("DOM.getDocument", { depth: -1, pierce: true });
+  const panel = find(root, (node) => attribute(node, "role") === "dialog");
+  const parts = panel ? all(panel, (it) => ["SECTION", "HEADER", "UL"].includes(it.nodeName)) : [];
+  let excess = 0;
+  for (const { backendNodeId } of parts) {
+    const { object: { objectId } } = await debug.send("DOM.resolveNode", { backendNodeId });
+    const { result } = await debug.send("Runtime.callFunctionOn", {
+      objectId, functionDeclaration: "function () { return this.scrollWidth - this.clientWidth; }",
+    });
+    excess = Math.max(excess, result.value);
+  }
+  await debug.detach();
+  return excess;
+}
+
 /** Clicks the overlay's button, where it is. */
 export async function clickDismiss(page) {
   const debug = await page.context().newCDPSession(page);

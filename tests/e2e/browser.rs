@@ -180,10 +180,11 @@ impl Mistake {
         place: "compile_error!",
         message: "<img src=x onerror=alert(1)> one",
     };
+    /// Its message has a word that is wider than a narrow screen.
     const SECOND: Self = Self {
-        code: "let never: u8 = lost;",
-        place: "lost",
-        message: "cannot find value `lost` in this scope",
+        code: "let never: u8 = lost_and_not_to_be_found_by_whoever_looks;",
+        place: "lost_",
+        message: "cannot find value `lost_and_not_to_be_found_by_whoever_looks` in this scope",
     };
 
     fn in_source(&self, source: &str) -> String {

@@ -14,7 +14,7 @@ use http::response;
 use http::{Method, StatusCode};
 use http_body::Body as _;
 
-use super::{Appended, Live};
+use super::{Appended, Live, Place};
 use crate::ids::{Generation, WorkerName};
 use crate::proxy::body::Body;
 use crate::proxy::response_body::UpstreamBody;
@@ -33,6 +33,7 @@ const DIGESTS: [HeaderName; 4] = [
 /// A request by which a browser goes to a page, and what that page is made of.
 #[derive(Debug)]
 pub(crate) struct Visit {
+    live: Arc<Live>,
     /// The latest change when the request came: later ones may not be in the page.
     revision: u64,
     /// The number of the table at that time.
@@ -45,6 +46,7 @@ impl Visit {
     /// `None` for any other request.
     pub(crate) fn begin(live: &Arc<Live>, head: &Parts) -> Option<Self> {
         is_navigation(head).then(|| Self {
+            live: Arc::clone(live),
             revision: live.revision(),
             table: live.table.version(),
             worker: RefCell::default(),
@@ -70,6 +72,11 @@ impl Visit {
     /// The page is made by this generation.
     pub(crate) fn made_by(&self, generation: Generation) {
         self.generation.set(generation);
+    }
+
+    /// What opens a place in the visitor's editor.
+    pub(crate) fn href(&self, place: &Place) -> String {
+        self.live.settings.editor.href(&place.file, place.line, place.column)
     }
 
     /// The script. A name is of letters, digits and `_`, so nothing is to be escaped.

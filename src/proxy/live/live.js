@@ -13,7 +13,7 @@
     generation: Number(tag.dataset.generation),
     revision: Number(tag.dataset.revision),
   };
-  /** Whether it is tqserver's own, about a worker of which nothing serves. */
+  /** Whether it is tqserver's own, about a worker of which nothing serves. It says what is wrong. */
   const own = page.worker && !page.generation;
 
   /** Whether it was loaded again, and nothing was heard since. */
@@ -30,7 +30,7 @@
       setTimeout(() => location.reload(), again ? 1000 : 0);
     } else {
       swapStyles(state.styles);
-      overlay.show(state.build);
+      if (!own) overlay.show(state.build);
     }
   }
 
@@ -116,7 +116,7 @@
       if (failure === this.shown) return;
       this.shown = failure;
       places.replaceChildren(...build.places.map(placeItem));
-      log.textContent = build.log;
+      log.textContent = build.log.trimEnd();
       // Last: this is what a screen reader says.
       title.textContent = `${page.worker} could not be built`;
     },
@@ -135,7 +135,8 @@
         places: element("ul"),
         log: element("pre", { tabIndex: 0, ariaLabel: "What the build said" }),
       };
-      const button = element("button", { type: "button", textContent: "Dismiss (Esc)" });
+      const key = element("span", { textContent: " (Esc)" });
+      const button = element("button", { type: "button" }, "Dismiss", key);
       button.addEventListener("click", () => this.dismiss());
       const heading = element("h2", { id: "title" }, this.parts.title);
       const head = element("header", {}, heading, this.parts.note, button);
@@ -182,20 +183,37 @@
     :host { all: initial !important; position: fixed !important; inset: 0 0 auto !important;
       z-index: 2147483647 !important; display: block !important }
     @media print { :host { display: none !important } }
-    section { color-scheme: light dark; box-sizing: border-box; max-height: 80vh; overflow: auto;
-      margin: 0; padding: 1rem 1.5rem; border-bottom: 4px solid light-dark(#c62828, #ff6b6b);
+    section { color-scheme: light dark; box-sizing: border-box; display: flex; flex-direction: column;
+      gap: .75rem; max-height: 80vh; overflow: auto; margin: 0; padding: 1rem 1.5rem;
+      border-bottom: 4px solid light-dark(#c62828, #ff6b6b);
       background: light-dark(#fff8f7, #241716); color: light-dark(#1b1210, #f6e9e7);
       font: 16px/1.5 system-ui, sans-serif; text-align: left; box-shadow: 0 .25rem 2rem #0006 }
-    header { display: flex; align-items: baseline; gap: 1rem }
-    h2 { margin: 0; font-size: 1.25rem; color: light-dark(#a31515, #ff9c94) }
+    header { display: flex; align-items: baseline; gap: 0 1rem }
+    h2 { margin: 0; font-size: 1.25rem; line-height: 1.3; overflow-wrap: anywhere;
+      color: light-dark(#a31515, #ff9c94) }
     [role=status] { flex: 1; opacity: .8 }
-    button { font: inherit; font-size: .875rem; padding: .25rem .75rem; cursor: pointer }
-    ul { margin: .75rem 0; padding: 0; list-style: none }
-    li { margin: 0 0 .75rem }
+    button { padding: .375rem .75rem; border: 1px solid light-dark(#8a716d, #a58b87);
+      border-radius: .375rem; background: none; color: inherit; font: inherit; font-size: .875rem;
+      line-height: 1.25; white-space: nowrap; cursor: pointer }
+    button:hover { background: light-dark(#f1e6e4, #3a2725) }
+    /* With room for the outline of its links. */
+    ul { flex: none; max-height: 30vh; overflow: auto; margin: -4px; padding: 4px; list-style: none }
+    ul:empty { display: none }
+    li { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 1rem }
+    li + li { margin-top: .25rem }
     p { margin: 0; white-space: pre-wrap; overflow-wrap: anywhere }
-    a { color: light-dark(#0b57d0, #a8c7fa); font-family: ui-monospace, monospace }
-    pre { margin: 0; padding: .75rem; overflow: auto; font: .875rem/1.45 ui-monospace, monospace;
-      background: light-dark(#f1e6e4, #171010); tab-size: 4 }
+    a { color: light-dark(#0b57d0, #a8c7fa); overflow-wrap: anywhere }
+    a, pre { font: .875rem/1.45 ui-monospace, Menlo, Consolas, monospace }
+    pre { min-height: 4rem; box-sizing: border-box; overflow: auto; margin: 0; padding: .75rem;
+      border-radius: .375rem; background: light-dark(#f1e6e4, #171010); tab-size: 4 }
+    @media (max-width: 30rem) {
+      section { padding: .75rem 1rem }
+      header { flex-wrap: wrap }
+      h2 { flex: 1; font-size: 1.125rem }
+      [role=status] { order: 1; flex-basis: 100% }
+      button span { display: none }
+      pre { font-size: .8125rem }
+    }
     :focus-visible { outline: 2px solid light-dark(#0b57d0, #a8c7fa); outline-offset: 2px }`;
 
   // --- The connection ----------------------------------------------------------------------

@@ -3,19 +3,21 @@
 // Begins where the build of the page's worker has failed and nothing of it serves. Asks for `break
 // again`, as in overlay.mjs, and for `change`, as in reload.mjs.
 import assert from "node:assert/strict";
-import { OVERLAY, readOverlay, shows } from "../tab.mjs";
+import { look } from "../look.mjs";
+import { OVERLAY, shows } from "../tab.mjs";
 
 export default async function ({ open, ask }) {
   const { page, log } = await open();
   assert.deepEqual(log.statuses, [503]);
-  await page.locator(OVERLAY).waitFor();
-  const { message } = await ask("break again");
-  // The page itself has the log of this failure.
+  await log.connected;
+  assert.equal(await page.locator(OVERLAY).count(), 0, "the page itself says all of it");
+  const { message, file, href } = await ask("break again");
   await page.locator("pre", { hasText: message }).waitFor();
-  await page.locator(OVERLAY).waitFor();
-  assert.deepEqual((await readOverlay(page)).messages, [message]);
+  const links = await page.locator("a").evaluateAll((all) =>
+    all.map((it) => ({ text: it.textContent, href: it.getAttribute("href") })));
+  assert.deepEqual(links, [{ text: file, href }]);
+  await look(page, "503");
   const { text } = await ask("change");
   await shows(page, text);
   assert.deepEqual(log.statuses, [503, 503, 200]);
-  assert.equal(await page.locator(OVERLAY).count(), 0);
 }

@@ -4,6 +4,7 @@
 // what is wrong, where as it is shown (`file:line:column`), and the link to it. Asks for `mend`, which
 // brings no new page.
 import assert from "node:assert/strict";
+import { look } from "../look.mjs";
 import { OVERLAY, clickDismiss, readOverlay } from "../tab.mjs";
 
 export default async function ({ open, ask }) {
@@ -29,6 +30,7 @@ export default async function ({ open, ask }) {
   const second = await ask("break again");
   await overlay.waitFor();
   assert.deepEqual((await readOverlay(page)).messages, [second.message]);
+  await look(page, "overlay");
   await clickDismiss(page);
   await overlay.waitFor({ state: "detached" });
 

@@ -8,6 +8,7 @@ pub mod config;
 pub mod ctl;
 pub mod daemon;
 pub mod dev;
+pub mod http1;
 pub mod ids;
 pub mod launcher;
 pub mod proxy;

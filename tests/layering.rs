@@ -12,7 +12,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &["ids"]),
     ("sd", &["ids"]),
     ("watch", &[]),
-    ("proxy", &["ids", "config"]),
+    ("http1", &[]),
+    ("proxy", &["ids", "config", "http1"]),
     // tq-launcher is a program of its own below it, with a log and a version.
     ("launcher", &["ids", "config", "store", "sd", "version"]),
     ("rollout", &["ids", "config", "store", "proxy", "launcher", "sd"]),

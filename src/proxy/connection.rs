@@ -1,48 +1,39 @@
 //! One client connection, from accept to close.
 
-use std::cell::{Cell, RefCell};
-use std::convert::Infallible;
-use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::HeaderValue;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http::{Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::ProxySettings;
+use super::body::Body;
+use super::client::{Client, Heard};
 use super::core::{ConnectionPlace, Core};
 use super::counters::Count;
-use super::headers::ClientIdentity;
-use super::io::{ClientIo, ClientLimits, Pace};
-use super::live::LiveSocket;
-use super::service;
-use super::timer::LazyTimer;
+use super::error_page::Page;
+use super::exchange::{End, Exchange};
+use super::forward::{Delivery, Failure, SendError};
+use super::forwarding::{ClientIdentity, RequestId};
+use super::hold::Hold;
+use super::live::{LiveSocket, Visit};
+use super::pump::Pump;
+use super::respond::respond;
+use super::service::{self, Ask, Decision, Found, Order, Refusal};
+use super::socket::Socket;
+use super::table::Route;
 use super::tunnel::Tunnel;
-
-/// On shutdown, how long a kept-alive connection may still begin one more request: its client may
-/// have sent it already, and a close would lose it. The answer then says `Connection: close`.
-const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// After a refusal, how long and how much the client may go on sending before the socket is
 /// closed: closed at once, the kernel would reset the connection and the client might never read
 /// the answer (RFC 9112 section 9.6).
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 1 << 20;
-
-/// How much hyper buffers for one connection and direction.
-const BUFFER_BYTES: usize = 64 << 10;
-
-const REQUEST_TIMEOUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
 /// What the requests of one connection share.
 pub(crate) struct Connection {
@@ -51,37 +42,28 @@ pub(crate) struct Connection {
     pub(crate) settings: Arc<ProxySettings>,
     pub(crate) peer: SocketAddr,
     pub(crate) client: ClientIdentity,
-    pub(crate) pace: Rc<Pace>,
-    /// For whatever the current request waits for.
-    pub(crate) timer: RefCell<LazyTimer>,
-    /// Set by an answer that switched protocols; runs once hyper has let go of the socket.
-    pub(crate) upgraded: RefCell<Option<Upgraded>>,
-    /// Whether the current answer ends with the connection, so that only a reset can say that it
-    /// broke off.
-    pub(crate) close_delimited: Cell<bool>,
-    /// Whether an answer was broken off.
-    pub(crate) broken: Cell<bool>,
-    /// Whether the client may still be sending what will not be read.
-    pub(crate) unread: Cell<bool>,
 }
 
-/// What becomes of a socket that hyper has let go of.
+/// What becomes of a connection that speaks HTTP no more.
 pub(crate) enum Upgraded {
     /// It goes through to a worker.
-    Tunnel(Tunnel),
+    Tunnel(Box<Tunnel>),
     /// It is a page's, in development.
     Live(LiveSocket),
 }
 
-impl Upgraded {
-    async fn run(self, core: &Core, stream: TcpStream, early: Bytes) {
-        core.counters.open_tunnels.add(1);
-        let _open = OpenTunnel(&core.counters.open_tunnels);
-        match self {
-            Self::Tunnel(tunnel) => tunnel.run(core, stream, early).await,
-            Self::Live(socket) => socket.run(core, stream, early).await,
-        }
-    }
+/// What comes after an answer.
+enum Next {
+    /// Another request.
+    Request,
+    /// Nothing: the connection is closed.
+    Close,
+    /// Nothing, yet the client may still be sending what will not be read.
+    Linger,
+    /// A reset, as a clean close would say that the answer is whole.
+    Reset,
+    /// Another protocol.
+    Upgrade(Upgraded),
 }
 
 /// Serves a connection to its end.
@@ -95,104 +77,38 @@ pub(crate) async fn serve(
     // A failure means that the peer is gone already, which the first read will tell.
     stream.set_nodelay(true).ok();
     let settings = core.settings.load_full();
-    let connection = Rc::new(Connection::new(Rc::clone(&core), settings, peer));
-    let pace = Rc::clone(&connection.pace);
-    let io = TokioIo::new(ClientIo::new(stream, pace, Arc::clone(&core.counters)));
-    let service = service_fn(|request| {
-        let answer = service::answer(Rc::clone(&connection), request);
-        async { Ok::<_, Infallible>(answer.await) }
-    });
-    let max_head = connection.settings.listener.max_header_bytes;
-    let mut http = http1::Builder::new()
-        .header_read_timeout(None)
-        .max_header_size(max_head)
-        .max_buf_size(BUFFER_BYTES.max(max_head))
-        .serve_connection(io, service);
+    let connection = Connection::new(Rc::clone(&core), settings, peer);
+    let mut client = Client::new(stream, &core);
+    match connection.serve(&mut client).await {
+        Next::Request | Next::Close => client.leg.let_go(),
+        Next::Linger => drop(timeout(LINGER, linger(&mut client.leg.socket)).await),
+        Next::Reset => client.leg.socket.reset_when_closed(),
+        Next::Upgrade(upgraded) => Box::pin(upgraded.run(&core, client)).await,
+    }
+}
 
-    let outcome = drive(Pin::new(&mut http), &core).await;
-    let parts = http.into_parts();
-    let stream = parts.io.into_inner().into_inner();
-    // Taken out first: it outlives the borrow.
-    let upgraded = connection.upgraded.take();
-    match (outcome, upgraded) {
-        (Ok(()), Some(upgraded)) => upgraded.run(&core, stream, parts.read_buf).await,
-        (outcome, _) => {
-            let refused = outcome.as_ref().is_err_and(hyper::Error::is_parse);
-            close(&connection, stream, refused).await;
-            if let Err(error) = outcome {
-                tracing::debug!(client = %peer, "connection ended: {error}");
+impl Upgraded {
+    async fn run<S: Socket>(self, core: &Core, client: Client<S>) {
+        core.counters.open_tunnels.add(1);
+        let _open = OpenTunnel(&core.counters.open_tunnels);
+        match self {
+            Self::Tunnel(tunnel) => tunnel.run(core, client.leg).await,
+            Self::Live(socket) => {
+                let (stream, early) = client.leg.into_parts();
+                socket.run(core, stream, early.into()).await;
             }
         }
     }
 }
 
-/// Polls the connection to its end, and tells it when the process shuts down.
-async fn drive<C>(mut http: Pin<&mut C>, core: &Core) -> hyper::Result<()>
-where
-    C: Future<Output = hyper::Result<()>> + GracefulShutdown,
-{
-    let mut closing = pin!(async {
-        core.closing.connections.heard().await;
-        sleep(LAST_REQUEST_GRACE).await;
-    });
-    let (mut registered, mut told) = (false, false);
-    poll_fn(|cx| {
-        // Registered once, then left alone until it begins: this runs with every packet.
-        if !told && (!registered || core.closing.connections.is_said()) {
-            registered = true;
-            if closing.as_mut().poll(cx).is_ready() {
-                told = true;
-                http.as_mut().graceful_shutdown();
-            }
-        }
-        http.as_mut().poll(cx)
-    })
-    .await
-}
-
-/// What [`drive`] needs of hyper's connection, whose service has no name.
-trait GracefulShutdown {
-    fn graceful_shutdown(self: Pin<&mut Self>);
-}
-
-impl<I, B, S> GracefulShutdown for http1::Connection<I, S>
-where
-    S: hyper::service::HttpService<hyper::body::Incoming, ResBody = B>,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
-    B: http_body::Body + 'static,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    fn graceful_shutdown(self: Pin<&mut Self>) {
-        http1::Connection::graceful_shutdown(self);
-    }
-}
-
-/// Closes the socket so that the client learns what it must.
-async fn close(connection: &Connection, mut stream: TcpStream, refused: bool) {
-    if connection.broken.get() && connection.close_delimited.get() {
-        stream.set_zero_linger().ok();
-        return;
-    }
-    let late = connection.pace.late_head();
-    if late {
-        connection.core.counters.responded(http::StatusCode::REQUEST_TIMEOUT);
-        // Best effort: a client that dawdles may not read either.
-        stream.try_write(REQUEST_TIMEOUT).ok();
-    }
-    if late || refused || connection.unread.get() {
-        timeout(LINGER, linger(&mut stream)).await.ok();
-    }
-}
-
-async fn linger(stream: &mut TcpStream) {
-    if stream.shutdown().await.is_err() {
+async fn linger<S: Socket>(socket: &mut S) {
+    if socket.shutdown().await.is_err() {
         return;
     }
     let mut scrap = vec![0; 16 << 10];
     let mut left = LINGER_BYTES;
     while left > 0 {
-        match stream.read(&mut scrap).await {
+        match socket.read(&mut scrap).await {
             Ok(n) if n > 0 => left = left.saturating_sub(n),
             _ => return,
         }
@@ -201,28 +117,288 @@ async fn linger(stream: &mut TcpStream) {
 
 impl Connection {
     fn new(core: Rc<Core>, settings: Arc<ProxySettings>, peer: SocketAddr) -> Self {
-        let listener = &settings.listener;
-        let pace = Pace::new(ClientLimits {
-            head: listener.read_timeout,
-            idle: listener.idle_timeout,
-            write: listener.write_timeout,
-        });
         let ip = peer.ip().to_canonical();
-        let trusted = listener.trusted_proxies.iter().any(|network| network.contains(ip));
-        let address = HeaderValue::from_str(&ip.to_string())
-            .unwrap_or_else(|_| HeaderValue::from_static("unknown"));
-        Self {
-            core,
-            settings,
-            peer,
-            client: ClientIdentity { address, trusted },
-            pace,
-            timer: RefCell::default(),
-            upgraded: RefCell::default(),
-            close_delimited: Cell::default(),
-            broken: Cell::default(),
-            unread: Cell::default(),
+        let trusted = &settings.listener.trusted_proxies;
+        let is_trusted = trusted.iter().any(|network| network.contains(ip));
+        Self { core, settings, peer, client: ClientIdentity::new(ip, is_trusted) }
+    }
+
+    /// Answers one request after another, and says how the connection is to end.
+    async fn serve<S: Socket>(&self, client: &mut Client<S>) -> Next {
+        let limits = &self.settings.listener;
+        loop {
+            let closing = &self.core.closing;
+            let heard = client.request(limits, closing, |head| service::decide(self, head)).await;
+            let next = match heard {
+                Heard::Request((ask, decision)) => self.answer(client, &ask, decision).await,
+                Heard::Malformed(error) => {
+                    tracing::debug!(client = %self.peer, "refused: {error}");
+                    Box::pin(self.refuse_unheard(client, error.status())).await
+                }
+                Heard::TooLarge => {
+                    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+                    Box::pin(self.refuse_unheard(client, status)).await
+                }
+                Heard::Late => {
+                    Box::pin(self.refuse_unheard(client, StatusCode::REQUEST_TIMEOUT)).await
+                }
+                Heard::Nothing => return Next::Close,
+            };
+            match next {
+                Next::Request => client.answered(),
+                end => return end,
+            }
         }
+    }
+
+    async fn answer<S: Socket>(
+        &self,
+        client: &mut Client<S>,
+        ask: &Ask,
+        decision: Decision,
+    ) -> Next {
+        let _answering = Answering::begin(&self.core);
+        let mut hold = self.hold();
+        match decision {
+            Decision::Forward(order) => self.forward(client, ask, order, &mut hold, None).await,
+            Decision::Ponder => Box::pin(self.ponder(client, ask, &mut hold)).await,
+            Decision::Refuse(refusal) => Box::pin(self.refuse(client, ask, &refusal, None)).await,
+        }
+    }
+
+    async fn ponder<S: Socket>(
+        &self,
+        client: &mut Client<S>,
+        ask: &Ask,
+        hold: &mut Hold<'_>,
+    ) -> Next {
+        let head = client.leg.inbox.kept().to_vec();
+        match service::ponder(self, &head, ask, hold).await {
+            Ok(Found::Forward(order, visit)) => {
+                self.forward(client, ask, order, hold, visit.as_deref()).await
+            }
+            Ok(Found::Answer(response, upgraded)) => {
+                self.respond(client, ask, response, upgraded, false).await
+            }
+            Err((refusal, visit)) => self.refuse(client, ask, &refusal, visit.as_deref()).await,
+        }
+    }
+
+    /// Forwards a request to the target that was claimed, or to others should it be unreachable.
+    async fn forward<S: Socket>(
+        &self,
+        client: &mut Client<S>,
+        ask: &Ask,
+        mut order: Order,
+        hold: &mut Hold<'_>,
+        visit: Option<&Visit>,
+    ) -> Next {
+        let max_body = self.settings.listener.max_body_bytes;
+        let allowance = if max_body == 0 { u64::MAX } else { max_body };
+        let mut head_len = order.head.len();
+        let upload = Pump::request(std::mem::take(&mut order.head), ask.body, allowance);
+        let mut request = Delivery::new(self, client, ask, visit, upload);
+        let exchange = loop {
+            match request.send(order.claim.target(), order.route.timeouts).await {
+                Ok(exchange) => break exchange,
+                Err(SendError::Gone) => return Next::Close,
+                Err(SendError::Failed(failure)) => {
+                    let refusal = self.explain(&failure, &order.route, &ask.id);
+                    return Box::pin(self.refuse(client, ask, &refusal, visit)).await;
+                }
+                Err(SendError::Unreachable(error)) => {
+                    let head = request.client.leg.inbox.kept().to_vec();
+                    let other = self.other_order(&head, ask, &order, hold, visit, &error);
+                    match Box::pin(other).await {
+                        Ok(other) => order = other,
+                        Err(refusal) => {
+                            return Box::pin(self.refuse(client, ask, &refusal, visit)).await;
+                        }
+                    }
+                    request.upload.replace_head(head_len, &order.head);
+                    head_len = order.head.len();
+                }
+            }
+        };
+        self.deliver(request, order, exchange).await
+    }
+
+    /// Passes an answer on that has begun.
+    async fn deliver<S: Socket>(
+        &self,
+        mut request: Delivery<'_, S>,
+        order: Order,
+        mut exchange: Exchange,
+    ) -> Next {
+        let core = &self.core;
+        core.counters.responded(exchange.start.status);
+        if exchange.start.is_event_stream {
+            let cut = order.claim.target().cut().clone().cancelled_owned();
+            let core = Rc::clone(core);
+            exchange.start.cut = Some(Box::pin(async move {
+                tokio::select! {
+                    () = cut => {}
+                    () = core.closing.streams.heard() => {}
+                }
+            }));
+        }
+        let end = exchange.finish(&mut request).await;
+        let Exchange { upstream, start, download, .. } = exchange;
+        let Delivery { client, ask, upload, .. } = request;
+        let is_uploaded = upload.is_done();
+        download.recycle(&core.buffers);
+        upload.recycle(&core.buffers);
+        match end {
+            End::Whole if start.switched.is_some() => {
+                let tunnel = Tunnel::new(upstream, order.claim, start.switched);
+                Next::Upgrade(Upgraded::Tunnel(Box::new(tunnel)))
+            }
+            End::Whole => {
+                let (socket, unread) = upstream.into_parts();
+                // A worker that said more than its answer is not to be believed.
+                if is_uploaded && start.keeps_alive && unread.is_empty() {
+                    core.pool.put(order.claim.target(), socket);
+                }
+                match client.leg.flush().await {
+                    Err(_) => Next::Close,
+                    Ok(()) if !is_uploaded => Next::Linger,
+                    Ok(()) if start.client_keeps_alive => Next::Request,
+                    Ok(()) => self.end(client),
+                }
+            }
+            End::Gone => Next::Close,
+            End::Broken(why) => {
+                core.counters.aborted.add(1);
+                tracing::warn!(
+                    client = %self.peer, worker = %order.route.worker, request = %ask.id,
+                    "answer broken off: {why}"
+                );
+                if start.close_delimited { Next::Reset } else { Next::Close }
+            }
+        }
+    }
+
+    /// Another target for a request that its first one takes no connection for.
+    async fn other_order(
+        &self,
+        head: &[u8],
+        ask: &Ask,
+        order: &Order,
+        hold: &mut Hold<'_>,
+        visit: Option<&Visit>,
+        error: &io::Error,
+    ) -> Result<Order, Refusal> {
+        let dead = order.claim.target();
+        self.core.pool.forget(dead);
+        tracing::debug!(
+            worker = %dead.worker, generation = %dead.generation, addr = %dead.addr,
+            "worker takes no connections: {error}"
+        );
+        let other = service::reorder(self, head, ask, hold, visit, dead).await;
+        other.map_err(|refusal| match refusal.page {
+            Page::Status(StatusCode::SERVICE_UNAVAILABLE) => {
+                tracing::warn!(
+                    worker = %dead.worker, generation = %dead.generation,
+                    request = %ask.id, "worker takes no connections: {error}"
+                );
+                Refusal::new(StatusCode::BAD_GATEWAY)
+            }
+            _ => refusal,
+        })
+    }
+
+    /// The journal gets the detail, the client the status.
+    fn explain(&self, failure: &Failure, route: &Route, id: &RequestId) -> Refusal {
+        match failure {
+            Failure::Upload(fault) => tracing::debug!(request = %id, "upload failed: {fault:?}"),
+            _ => tracing::warn!(worker = %route.worker, request = %id, "{failure}"),
+        }
+        let close = matches!(failure, Failure::Upload(_));
+        Refusal { page: Page::Status(failure.status()), close }
+    }
+
+    async fn refuse<S: Socket>(
+        &self,
+        client: &mut Client<S>,
+        ask: &Ask,
+        refusal: &Refusal,
+        visit: Option<&Visit>,
+    ) -> Next {
+        let response = service::page(refusal, client.leg.inbox.kept(), &ask.id, visit);
+        self.respond(client, ask, response, None, refusal.close).await
+    }
+
+    /// Says an answer of our own.
+    async fn respond<S: Socket>(
+        &self,
+        client: &mut Client<S>,
+        ask: &Ask,
+        response: Response<Body>,
+        upgraded: Option<Upgraded>,
+        close: bool,
+    ) -> Next {
+        let status = response.status();
+        self.core.counters.responded(status.as_u16());
+        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
+        // What is left of the request would be taken for the next one.
+        let unread = !client.skip_body(ask.body);
+        let closing = self.core.closing.connections.is_said();
+        let keeps_alive = ask.keeps_alive && !close && !unread && !closing;
+        let connection = ask.connection_field(keeps_alive).filter(|_| !switches);
+        let date = self.core.date.now(<[u8]>::to_vec);
+        let limit = self.settings.listener.write_timeout;
+        let said = respond(client, response, ask.is_head, connection, &date, limit).await;
+        match (said, upgraded) {
+            (Err(error), _) => {
+                self.core.counters.aborted.add(1);
+                tracing::debug!(client = %self.peer, request = %ask.id, "answer broken off: {error}");
+                Next::Close
+            }
+            (Ok(()), Some(upgraded)) => Next::Upgrade(upgraded),
+            (Ok(()), None) if keeps_alive => Next::Request,
+            (Ok(()), None) if close || unread => Next::Linger,
+            (Ok(()), None) => self.end(client),
+        }
+    }
+
+    /// Refuses what is no request.
+    async fn refuse_unheard<S: Socket>(&self, client: &mut Client<S>, status: StatusCode) -> Next {
+        self.core.counters.responded(status.as_u16());
+        let id = RequestId::Own(fastrand::u128(..));
+        let response = service::page(&Refusal::closing(status), &[], &id, None);
+        let date = self.core.date.now(<[u8]>::to_vec);
+        let limit = self.settings.listener.write_timeout;
+        match respond(client, response, false, Some("close"), &date, limit).await {
+            Ok(()) => Next::Linger,
+            Err(_) => Next::Close,
+        }
+    }
+
+    /// Ends a connection after a whole answer.
+    fn end<S: Socket>(&self, client: &Client<S>) -> Next {
+        // What came on its heels will not be answered, and closed at once the kernel would reset.
+        if client.leg.inbox.unread().is_empty() { Next::Close } else { Next::Linger }
+    }
+
+    fn hold(&self) -> Hold<'_> {
+        Hold::new(&self.core, self.settings.hold, self.settings.hold_max_requests)
+    }
+}
+
+/// A request that is being answered: counted as in flight until dropped.
+struct Answering<'a>(&'a Core);
+
+impl<'a> Answering<'a> {
+    fn begin(core: &'a Core) -> Self {
+        core.counters.requests.add(1);
+        core.counters.in_flight.add(1);
+        Self(core)
+    }
+}
+
+impl Drop for Answering<'_> {
+    fn drop(&mut self) {
+        self.0.counters.in_flight.sub(1);
     }
 }
 

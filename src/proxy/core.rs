@@ -1,14 +1,19 @@
 //! What one thread of the data plane owns, and what it shares with the others.
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::ProxySettings;
+use super::buffers::Buffers;
 use super::counters::ThreadCounters;
+use super::date::Date;
+use super::deadlines::Deadlines;
 use super::hold::HeldCount;
 use super::live::Live;
 use super::pool::Pool;
@@ -22,6 +27,9 @@ pub(crate) struct Core {
     pub(crate) held: Arc<HeldCount>,
     pub(crate) connections: Arc<ConnectionLimit>,
     pub(crate) pool: Pool,
+    pub(crate) buffers: Buffers,
+    pub(crate) deadlines: Rc<Deadlines>,
+    pub(crate) date: Date,
     pub(crate) closing: Closing,
     pub(crate) open: OpenConnections,
     /// In development, what browsers are told of.
@@ -73,26 +81,31 @@ pub(crate) struct Closing {
 /// more than a flag.
 #[derive(Debug, Default)]
 pub(crate) struct Word {
-    said: Cell<bool>,
+    said_at: Cell<Option<Instant>>,
     wake: Notify,
 }
 
 impl Word {
     /// Tells everyone.
     pub(crate) fn say(&self) {
-        self.said.set(true);
+        self.said_at.set(Some(Instant::now()));
         self.wake.notify_waiters();
     }
 
     /// Whether it was said.
     pub(crate) fn is_said(&self) -> bool {
-        self.said.get()
+        self.said_at.get().is_some()
+    }
+
+    /// When it was said.
+    pub(crate) fn said_at(&self) -> Option<Instant> {
+        self.said_at.get()
     }
 
     /// Completes when it is said.
     pub(crate) async fn heard(&self) {
         let wake = self.wake.notified();
-        if !self.said.get() {
+        if !self.is_said() {
             wake.await;
         }
     }

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::StatusCode;
-
 /// The sums over all threads at one moment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -101,8 +99,8 @@ pub(crate) struct ThreadCounters {
 
 impl ThreadCounters {
     /// Counts an answer in its class.
-    pub(crate) fn responded(&self, status: StatusCode) {
-        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
+    pub(crate) fn responded(&self, status: u16) {
+        let class = usize::from(status / 100).saturating_sub(1);
         if let Some(count) = self.responses.get(class) {
             count.add(1);
         }

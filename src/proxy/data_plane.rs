@@ -13,8 +13,10 @@ use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use super::buffers::Buffers;
 use super::core::{Closing, ConnectionLimit, Core, OpenConnections};
 use super::counters::{CountersReader, ThreadCounters};
+use super::date::Date;
 use super::hold::HeldCount;
 use super::listener;
 use super::live::Live;
@@ -200,6 +202,9 @@ impl Thread {
             held: self.held,
             connections: self.connections,
             pool: Pool::default(),
+            buffers: Buffers::default(),
+            deadlines: Rc::default(),
+            date: Date::default(),
             closing: Closing::default(),
             open: OpenConnections::default(),
             live: self.live,
@@ -220,11 +225,14 @@ impl Thread {
                 }
             }
             let sweeping = spawn_local(sweep(Rc::clone(&core)));
+            let deadlines = Rc::clone(&core.deadlines);
+            let clock = spawn_local(async move { deadlines.run().await });
             self.shutdown.cancelled().await;
             for task in accepting {
                 task.abort();
             }
             core.closing.connections.say();
+            core.deadlines.wake_all();
             let end_streams = async {
                 self.end_streams.cancelled().await;
                 core.closing.streams.say();
@@ -236,6 +244,7 @@ impl Thread {
                 () = end_streams => {}
             }
             sweeping.abort();
+            clock.abort();
         };
         local.block_on(&self.runtime, life);
         // Drops the connections that are left, while the runtime's timers and sockets still live.
@@ -251,6 +260,7 @@ async fn sweep(core: Rc<Core>) {
         // Either of them is a reason to look.
         let _ = timeout(Pool::SWEEP_INTERVAL, publications.changed()).await;
         core.pool.sweep(&core.table.load());
+        core.buffers.trim();
         core.counters.heartbeats.add(1);
     }
 }

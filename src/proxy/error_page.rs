@@ -6,7 +6,6 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
 };
@@ -98,7 +97,7 @@ pub(crate) fn response(
         Format::Json => ("application/json", json(page, phrase, id)),
         Format::Text => ("text/plain; charset=utf-8", text(page, phrase, id)),
     };
-    let mut response = Response::new(Body::full(Bytes::from(text)));
+    let mut response = Response::new(Body::full(text));
     *response.status_mut() = status;
     let fields = response.headers_mut();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -257,7 +256,6 @@ fn thousandths(quality: &str) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use http_body_util::BodyExt;
     use rstest::rstest;
 
     use super::*;
@@ -306,11 +304,10 @@ mod tests {
     #[case::html("build_failed", "text/html", build_failed())]
     #[case::json("build_failed", "application/json", build_failed())]
     #[case::text("build_failed", "text/plain", build_failed())]
-    #[tokio::test]
-    async fn pages(#[case] name: &str, #[case] accept: &'static str, #[case] page: Page) {
+    fn pages(#[case] name: &str, #[case] accept: &'static str, #[case] page: Page) {
         let (head, body) =
             response(&page, Some(&HeaderValue::from_static(accept)), "0<\"9f", None).into_parts();
-        let page = body.collect().await.unwrap().to_bytes();
+        let Body::Full(page) = body else { unreachable!("pages are at hand") };
         let page = String::from_utf8(page.to_vec()).unwrap();
         let name = format!("{name}_{}", accept.rsplit('/').next().unwrap());
         insta::assert_snapshot!(name, format!("{} {:#?}\n\n{page}", head.status, head.headers));

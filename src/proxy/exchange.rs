@@ -1,11 +1,23 @@
-//! What the two halves of one request share: the claim, and how far the upload has come.
+//! One request and its answer over one connection to a worker, both on their way at once.
 
-use std::cell::{Cell, RefCell};
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll};
 
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::target::{Claim, Target};
+use super::answer::{self, Start};
+use super::forward::Delivery;
+use super::pump::{Pump, PumpError, Stall};
+use super::socket::{Leg, Socket};
+use super::table::UpstreamTimeouts;
+
+/// The largest head of an answer, in bytes; a worker that sends more is answered for with 502.
+const MAX_RESPONSE_HEAD: usize = 256 << 10;
+
+/// A connection to a worker.
+pub(crate) type Upstream = Leg<TcpStream>;
 
 /// Why a request's body could not be passed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,41 +30,256 @@ pub(crate) enum UploadFault {
     ClientBroke,
 }
 
-/// Held by the request's body and by the answer's, so that the claim lives until the last byte
-/// of both.
+/// Why there is no answer on this connection.
 #[derive(Debug)]
+pub(crate) enum Lost {
+    /// The client has hung up.
+    Gone,
+    /// The worker took too long.
+    Silent,
+    /// The connection ended.
+    Died(io::Error),
+    /// What came is no answer.
+    Garbage(String),
+    /// The request could not be sent to its end.
+    Upload(UploadFault),
+}
+
+/// How the passing on of an answer ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// All of it is through.
+    Whole,
+    /// The client took no more.
+    Gone,
+    /// Something broke off.
+    Broken(Break),
+}
+
+/// What broke an answer off that had begun.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Break {
+    /// The answer's own end came too soon.
+    #[error("the answer: {0}")]
+    Answer(PumpError),
+    /// The client's upload, which went on meanwhile.
+    #[error("the request's body: {0}")]
+    Upload(PumpError),
+    /// The worker paused for longer than its limit.
+    #[error("the worker fell silent in the middle of its answer")]
+    Silent,
+    /// The worker took nothing for longer than its limit.
+    #[error("the worker does not take the request's body")]
+    Stuck,
+    /// The client paused for longer than its limit.
+    #[error("the client paused in the middle of the request's body")]
+    Stalled,
+}
+
+/// An answer that has begun.
 pub(crate) struct Exchange {
-    claim: RefCell<Claim>,
-    /// Whether the request's last byte was handed to the worker's connection.
-    pub(crate) uploaded: Cell<bool>,
-    /// Whether the next step of the upload is the client's.
-    pub(crate) awaits_client: Cell<bool>,
-    /// When a piece of the request last moved.
-    pub(crate) moved: Cell<Instant>,
-    /// Why the upload ended early.
-    pub(crate) fault: Cell<Option<UploadFault>>,
+    pub(crate) upstream: Upstream,
+    pub(crate) start: Start,
+    /// The answer on its way to the client, with its head.
+    pub(crate) download: Pump,
+    timeouts: UpstreamTimeouts,
+    /// Whether the worker takes no more of the request.
+    is_refused: bool,
 }
 
 impl Exchange {
-    /// For a request that was just claimed.
-    pub(crate) fn new(claim: Claim) -> Self {
-        Self {
-            claim: RefCell::new(claim),
-            uploaded: Cell::new(true),
-            awaits_client: Cell::new(false),
-            moved: Cell::new(Instant::now()),
-            fault: Cell::new(None),
+    /// Sends the request over `socket` and awaits the head of its answer.
+    pub(crate) async fn begin<S: Socket>(
+        request: &mut Delivery<'_, S>,
+        socket: TcpStream,
+        timeouts: UpstreamTimeouts,
+    ) -> Result<Self, Lost> {
+        let core = &request.connection.core;
+        let mut opening = Opening {
+            upstream: Leg::worker(socket, core.clone()),
+            download: Pump::new(&core.buffers),
+            sent_at: None,
+            is_refused: false,
+            awaits_continue: request.ask.expects_continue,
+        };
+        let start = poll_fn(|cx| opening.poll(cx, request, timeouts)).await?;
+        let Opening { upstream, download, is_refused, .. } = opening;
+        Ok(Self { upstream, start, download, timeouts, is_refused })
+    }
+
+    /// Passes the answer on to its end, and what is left of the request.
+    pub(crate) async fn finish<S: Socket>(&mut self, request: &mut Delivery<'_, S>) -> End {
+        poll_fn(|cx| self.poll_finish(cx, request)).await
+    }
+
+    fn poll_finish<S: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &mut Delivery<'_, S>,
+    ) -> Poll<End> {
+        let Delivery { upload, client, .. } = request;
+        if !self.is_refused && !upload.is_done() {
+            match upload.poll(cx, &mut client.leg, &mut self.upstream) {
+                Poll::Ready(Err(PumpError::Sink(_))) => self.is_refused = true,
+                Poll::Ready(Err(error)) => {
+                    return Poll::Ready(End::Broken(Break::Upload(error)));
+                }
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+        }
+        if let Some(cut) = &mut self.start.cut
+            && cut.as_mut().poll(cx).is_ready()
+        {
+            self.start.cut = None;
+            self.start.keeps_alive = false;
+            self.download.end_early();
+        }
+        match self.download.poll(cx, &mut self.upstream, &mut client.leg) {
+            Poll::Ready(Ok(())) => return Poll::Ready(End::Whole),
+            Poll::Ready(Err(PumpError::Sink(_))) => return Poll::Ready(End::Gone),
+            Poll::Ready(Err(error)) => return Poll::Ready(End::Broken(Break::Answer(error))),
+            Poll::Pending => {}
+        }
+        let is_uploading = !self.is_refused && !upload.is_done();
+        if !is_uploading && client.leg.poll_hung_up(cx).is_ready() {
+            return Poll::Ready(End::Gone);
+        }
+        self.poll_limits(cx, request, is_uploading)
+    }
+
+    fn poll_limits<S: Socket>(
+        &self,
+        cx: &mut Context<'_>,
+        request: &Delivery<'_, S>,
+        is_uploading: bool,
+    ) -> Poll<End> {
+        let limits = &request.connection.settings.listener;
+        let idle = self.timeouts.body_idle;
+        let download = match self.download.stall() {
+            Some(Stall::Sink(since)) => Some((since + limits.write_timeout, End::Gone)),
+            // Event streams may be silent for as long as they like.
+            Some(Stall::Source(_)) if self.start.is_event_stream => None,
+            Some(Stall::Source(since)) => Some((since + idle, End::Broken(Break::Silent))),
+            None => None,
+        };
+        let upload = match request.upload.stall().filter(|_| is_uploading) {
+            Some(Stall::Sink(since)) => Some((since + idle, End::Broken(Break::Stuck))),
+            Some(Stall::Source(since)) => {
+                Some((since + limits.read_timeout, End::Broken(Break::Stalled)))
+            }
+            None => None,
+        };
+        let first = [download, upload].into_iter().flatten().min_by_key(|(at, _)| *at);
+        let at = first.as_ref().map(|(at, _)| *at);
+        match (request.client.deadline.poll(cx, at), first) {
+            (Poll::Ready(()), Some((_, end))) => Poll::Ready(end),
+            _ => Poll::Pending,
         }
     }
+}
 
-    /// The claimed target.
-    pub(crate) fn target(&self) -> Arc<Target> {
-        Arc::clone(self.claim.borrow().target())
+/// An exchange until the head of its answer is here.
+struct Opening {
+    upstream: Upstream,
+    download: Pump,
+    /// When the last of the request was written, or the worker took no more.
+    sent_at: Option<Instant>,
+    is_refused: bool,
+    /// Whether the client is still to be told to go on (RFC 9110 section 10.1.1).
+    awaits_continue: bool,
+}
+
+impl Opening {
+    fn poll<S: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &mut Delivery<'_, S>,
+        timeouts: UpstreamTimeouts,
+    ) -> Poll<Result<Start, Lost>> {
+        if self.sent_at.is_none() {
+            self.send(cx, request)?;
+        }
+        if let Some(start) = self.receive(cx, request)? {
+            return Poll::Ready(Ok(start));
+        }
+        let client = &mut request.client.leg;
+        // Interim answers go on at once. Should the client take none, the answer itself will tell.
+        if !self.download.ours().is_empty()
+            && let Poll::Ready(Err(_)) = self.download.poll_flush(cx, client)
+        {
+            return Poll::Ready(Err(Lost::Gone));
+        }
+        if self.sent_at.is_some() && !self.is_refused && client.poll_hung_up(cx).is_ready() {
+            return Poll::Ready(Err(Lost::Gone));
+        }
+        let (at, late) = match (self.sent_at, request.upload.stall()) {
+            (Some(sent_at), _) => (sent_at + timeouts.response, Lost::Silent),
+            (None, Some(Stall::Sink(since))) => (since + timeouts.body_idle, Lost::Silent),
+            (None, Some(Stall::Source(since))) => {
+                let limit = request.connection.settings.listener.read_timeout;
+                (since + limit, Lost::Upload(UploadFault::ClientStalled))
+            }
+            (None, None) => return Poll::Pending,
+        };
+        request.client.deadline.poll(cx, Some(at)).map(|()| Err(late))
     }
 
-    /// Moves the request to another target; the old claim ends.
-    pub(crate) fn reclaim(&self, claim: Claim) {
-        self.claim.replace(claim);
-        self.moved.set(Instant::now());
+    /// Passes on what there is of the request.
+    fn send<S: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &mut Delivery<'_, S>,
+    ) -> Result<(), Lost> {
+        let client = &mut request.client.leg;
+        if self.awaits_continue {
+            self.awaits_continue = false;
+            if client.inbox.unread().is_empty() {
+                self.download.ours().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+            }
+        }
+        match request.upload.poll(cx, client, &mut self.upstream) {
+            Poll::Ready(Ok(())) => self.sent_at = Some(Instant::now()),
+            // The worker may have answered before it hung up.
+            Poll::Ready(Err(PumpError::Sink(_))) if request.upload.is_begun() => {
+                self.is_refused = true;
+                self.sent_at = Some(Instant::now());
+            }
+            Poll::Ready(Err(PumpError::Sink(error))) => return Err(Lost::Died(error)),
+            Poll::Ready(Err(PumpError::TooLarge)) => {
+                return Err(Lost::Upload(UploadFault::TooLarge));
+            }
+            Poll::Ready(Err(_)) => return Err(Lost::Upload(UploadFault::ClientBroke)),
+            Poll::Pending => {}
+        }
+        Ok(())
+    }
+
+    /// Looks at what has come of the answer.
+    fn receive<S: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &Delivery<'_, S>,
+    ) -> Result<Option<Start>, Lost> {
+        loop {
+            match self.upstream.poll_fill(cx) {
+                Poll::Pending => return Ok(None),
+                Poll::Ready(Err(error)) => return Err(Lost::Died(error)),
+                Poll::Ready(Ok(0)) => {
+                    return Err(Lost::Died(io::ErrorKind::UnexpectedEof.into()));
+                }
+                Poll::Ready(Ok(_)) => {}
+            }
+            let begun = answer::begin(request, &mut self.upstream, &mut self.download);
+            if let Some(start) = begun.map_err(Lost::Garbage)? {
+                return Ok(Some(start));
+            }
+            let inbox = &mut self.upstream.inbox;
+            if inbox.unread().len() > MAX_RESPONSE_HEAD {
+                return Err(Lost::Garbage("its head is too large".to_owned()));
+            }
+            if inbox.is_full() {
+                inbox.grow(MAX_RESPONSE_HEAD + 1);
+            }
+        }
     }
 }

@@ -4,31 +4,34 @@
 //! stays on the thread that accepted it. The way of a request is `listener` → `connection` →
 //! `service` → `forward` or `static_files`.
 
+mod answer;
 mod body;
+mod buffers;
+mod client;
 mod connection;
 mod core;
 mod counters;
 mod data_plane;
+mod date;
+mod deadlines;
 mod error_page;
 mod exchange;
 mod forward;
-mod headers;
+mod forwarding;
 mod hold;
-mod io;
 mod listener;
 mod live;
 mod path;
 mod pool;
-mod request_body;
-mod response_body;
+mod pump;
+mod respond;
 mod routing;
 mod service;
+mod socket;
 pub mod static_files;
 pub mod table;
 pub mod target;
-mod timer;
 mod tunnel;
-mod vet;
 mod websocket;
 
 pub use counters::{Counters, CountersReader};

@@ -54,6 +54,16 @@ impl<'a> RequestPath<'a> {
         Ok(Self { raw, decoded })
     }
 
+    /// The server as a whole, `*`.
+    pub(crate) fn server() -> Self {
+        Self { raw: "*", decoded: Cow::Borrowed("*") }
+    }
+
+    /// Whether it is the server as a whole.
+    pub(crate) fn is_server(&self) -> bool {
+        self.raw == "*"
+    }
+
     /// The path to look routes up by.
     pub(crate) fn decoded(&self) -> &str {
         &self.decoded

@@ -3,19 +3,14 @@
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use super::request_body::RequestBody;
 use super::table::RouteTable;
 use super::target::Target;
-
-/// The near end of a connection to a worker.
-pub(crate) type Upstream = SendRequest<RequestBody>;
 
 /// How long a connection is kept without use: less than the shortest default of a common server
 /// (Node closes after 5 s), so that we are the one who closes and a POST never meets a connection
@@ -24,9 +19,6 @@ const IDLE_LIMIT: Duration = Duration::from_secs(4);
 
 /// How many idle connections are kept per target and thread.
 const MAX_IDLE: usize = 512;
-
-/// The largest head of an answer; a worker that sends more is answered for with 502.
-const MAX_RESPONSE_HEAD: usize = 256 * 1024;
 
 /// Idle connections by target, the last used first, so that the rest may age and go.
 #[derive(Default)]
@@ -40,11 +32,20 @@ struct PooledTarget {
 }
 
 /// A connection, and since when it is idle.
-type Idle = (Upstream, Instant);
+type Idle = (TcpStream, Instant);
 
-/// Asked at every use as well: between two sweeps a connection may outlive the worker's limit.
-fn is_usable((upstream, since): &Idle) -> bool {
-    !upstream.is_closed() && since.elapsed() < IDLE_LIMIT
+/// Asked at every use as well: between two sweeps a connection may outlive the worker's limit. One
+/// that can be read has ended, or says what nobody asked.
+fn is_usable((socket, since): &Idle) -> bool {
+    since.elapsed() < IDLE_LIMIT && !is_readable(socket)
+}
+
+fn is_readable(socket: &TcpStream) -> bool {
+    // What is known without asking the kernel. It knows no better when the last read took exactly
+    // as much as there was room for.
+    let known = socket.poll_read_ready(&mut Context::from_waker(Waker::noop()));
+    let would_block = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+    known.is_ready() && !socket.try_read(&mut [0]).is_err_and(|error| would_block(&error))
 }
 
 impl PooledTarget {
@@ -56,7 +57,7 @@ impl PooledTarget {
 
 impl Pool {
     /// The most recently used connection to `target` that still seems alive.
-    pub(crate) fn checkout(&self, target: &Target) -> Option<Upstream> {
+    pub(crate) fn checkout(&self, target: &Target) -> Option<TcpStream> {
         let mut targets = self.targets.borrow_mut();
         let pooled = targets.iter_mut().find(|pooled| pooled.is(target))?;
         while let Some(idle) = pooled.idle.pop() {
@@ -67,14 +68,13 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection whose answer was read to its end, if it can take a request at once: it
-    /// cannot while it is closing, or while the worker has not taken all of the last request.
-    pub(crate) fn put(&self, target: &Arc<Target>, upstream: Upstream) {
-        if !upstream.is_ready() || target.is_draining() {
+    /// Keeps a connection whose answer was read to its end.
+    pub(crate) fn put(&self, target: &Arc<Target>, socket: TcpStream) {
+        if target.is_draining() {
             return;
         }
         let mut targets = self.targets.borrow_mut();
-        let entry = (upstream, Instant::now());
+        let entry = (socket, Instant::now());
         match targets.iter_mut().find(|pooled| pooled.is(target)) {
             Some(pooled) if pooled.idle.len() < MAX_IDLE => pooled.idle.push(entry),
             Some(_) => {}
@@ -108,20 +108,6 @@ impl Pool {
     pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 }
 
-/// Opens a connection to a worker. A task of its own drives it for as long as it lasts.
-pub(crate) async fn connect(target: &Target) -> io::Result<Upstream> {
-    let stream = TcpStream::connect(target.addr).await?;
-    stream.set_nodelay(true)?;
-    let (upstream, connection) = http1::Builder::new()
-        .max_header_size(MAX_RESPONSE_HEAD)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(io::Error::other)?;
-    // Its errors reach whoever waits for an answer or a body.
-    tokio::task::spawn_local(async move { connection.with_upgrades().await.ok() });
-    Ok(upstream)
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::net::TcpListener;
@@ -146,9 +132,7 @@ mod tests {
             public: vec![],
         }]);
         let pool = Pool::default();
-        let mut upstream = connect(&target).await.unwrap();
-        upstream.ready().await.unwrap();
-        pool.put(&target, upstream);
+        pool.put(&target, TcpStream::connect(addr).await.unwrap());
         (listener, target, table, pool)
     }
 

@@ -1,19 +1,14 @@
-//! From a path to a claimed target, by whatever table is published, and on to the worker's own
-//! name for it.
+//! From a path to a claimed target, by whatever table is published.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use http::uri::PathAndQuery;
-use http::{HeaderValue, Request, StatusCode, Uri};
+use http::StatusCode;
 
 use super::connection::Connection;
 use super::error_page::Page;
-use super::headers::X_FORWARDED_PREFIX;
 use super::hold::Hold;
 use super::live::{Standing, Visit};
 use super::path::RequestPath;
-use super::request_body::RequestBody;
 use super::service::Refusal;
 use super::table::{Route, RouteTable, Unrouted};
 use super::target::{Claim, Target};
@@ -112,33 +107,4 @@ pub(crate) async fn claim_target(
         Look::held()
     })
     .await
-}
-
-/// Points the request at a path of the worker's own.
-pub(crate) fn aim(
-    request: &mut Request<RequestBody>,
-    uri: &Uri,
-    path: &RequestPath<'_>,
-    route: &Route,
-) {
-    let prefix = if route.strip_prefix { route.path.prefix() } else { "" };
-    *request.uri_mut() = upstream_uri(uri, path, prefix);
-    if !prefix.is_empty()
-        && let Ok(prefix) = HeaderValue::from_str(prefix)
-    {
-        request.headers_mut().insert(X_FORWARDED_PREFIX, prefix);
-    }
-}
-
-/// The target in origin form, without `prefix`; the rest is as the client wrote it.
-fn upstream_uri(uri: &Uri, path: &RequestPath<'_>, prefix: &str) -> Uri {
-    let rest = path.raw_after(prefix.len());
-    if prefix.is_empty() && uri.authority().is_none() {
-        return uri.clone();
-    }
-    let slash = if rest.starts_with('/') { "" } else { "/" };
-    let (mark, query) = uri.query().map_or(("", ""), |query| ("?", query));
-    let target = [slash, rest, mark, query].concat();
-    // The parts were a URI before, and so is their sum.
-    PathAndQuery::from_maybe_shared(Bytes::from(target)).map_or_else(|_| uri.clone(), Uri::from)
 }

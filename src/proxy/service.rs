@@ -1,39 +1,30 @@
-//! The way of a request: vet, route, claim, forward, answer.
+//! The way of a request: judge, route, claim, forward, answer.
 
-use std::rc::Rc;
 use std::sync::Arc;
 
-use http::header::{
-    ACCEPT, ALLOW, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue, TRANSFER_ENCODING,
-};
+use http::header::{ACCEPT, ALLOW, HeaderMap, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
-use http_body::Body as _;
-use hyper::body::Incoming;
+use http::{Method, Response, StatusCode, Uri};
 
-use super::body::{Answering, Body};
-use super::connection::Connection;
+use super::body::Body;
+use super::connection::{Connection, Upgraded};
 use super::error_page::{self, Page};
-use super::exchange::Exchange;
-use super::forward::{self, Failure, SendError};
-use super::headers;
+use super::forwarding::{self, RequestId};
 use super::hold::Hold;
 use super::live::{self, Visit};
 use super::path::RequestPath;
-use super::pool::Upstream;
-use super::request_body::RequestBody;
-use super::response_body::UpstreamBody;
-use super::routing::{Look, aim, claim_target, find};
+use super::routing::{Look, claim_target, find};
 use super::static_files;
 use super::table::Route;
-use super::tunnel::{self, Protocol};
-use super::vet::vet;
+use super::target::{Claim, Target};
+use crate::http1::{BodyLength, FieldSpace, RequestHead, Version};
 
 /// A request that tqserver answers itself.
+#[derive(Debug)]
 pub(crate) struct Refusal {
-    page: Page,
+    pub(crate) page: Page,
     /// Whether the connection is of no more use.
-    close: bool,
+    pub(crate) close: bool,
 }
 
 impl Refusal {
@@ -46,70 +37,213 @@ impl Refusal {
     pub(crate) const fn with(page: Page) -> Self {
         Self { page, close: false }
     }
+
+    /// On a connection that ends with it.
+    pub(crate) const fn closing(status: StatusCode) -> Self {
+        Self { page: Page::Status(status), close: true }
+    }
 }
 
-/// Answers one request.
-pub(crate) async fn answer(
-    connection: Rc<Connection>,
-    request: Request<Incoming>,
-) -> Response<Body> {
-    let answering = Answering::begin(&connection);
-    connection.close_delimited.set(request.version() == Version::HTTP_10);
-    let (head, body) = request.into_parts();
-    let has_body = !body.is_end_stream();
-    connection.unread.set(false);
-    let accept = head.headers.get(ACCEPT).cloned();
-    let id = headers::request_id(&head.headers, connection.client.trusted);
-    let visit = connection.core.live.as_ref().and_then(|live| Visit::begin(live, &head));
-    let visit = visit.as_ref();
-    let mut response = match handle(&connection, head, body, &id, visit).await {
-        Ok(response) => response,
-        Err(refusal) => {
-            connection.unread.set(has_body || refusal.close);
-            let id = id.to_str().unwrap_or_default();
-            let mut response = error_page::response(&refusal.page, accept.as_ref(), id, visit);
-            if refusal.close {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-            }
-            response
+/// What is remembered of a request while it is answered.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) id: RequestId,
+    pub(crate) version: Version,
+    pub(crate) body: BodyLength,
+    pub(crate) is_head: bool,
+    /// Whether it is safe (RFC 9110 section 9.2.1) and has no body.
+    pub(crate) may_be_repeated: bool,
+    pub(crate) keeps_alive: bool,
+    pub(crate) expects_continue: bool,
+}
+
+impl Ask {
+    fn new(connection: &Connection, head: &RequestHead<'_, '_>) -> Self {
+        let safe = matches!(head.method, "GET" | "HEAD" | "OPTIONS");
+        Self {
+            id: RequestId::of(head, &connection.client),
+            version: head.version,
+            body: head.body,
+            is_head: head.method == "HEAD",
+            may_be_repeated: safe && head.body.is_empty(),
+            keeps_alive: head.keeps_alive(),
+            expects_continue: head.expects_continue,
         }
-    };
-    let status = response.status();
-    if connection.core.closing.connections.is_said() && status != StatusCode::SWITCHING_PROTOCOLS {
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
-    answering.head(status);
-    response.map(|body| body.ends(answering))
+
+    /// What the client is told of the connection: only what its version does not imply.
+    pub(crate) fn connection_field(&self, keeps_alive: bool) -> Option<&'static str> {
+        match (self.version, keeps_alive) {
+            (Version::Http11, true) | (Version::Http10, false) => None,
+            (Version::Http11, false) => Some("close"),
+            (Version::Http10, true) => Some("keep-alive"),
+        }
+    }
 }
 
-async fn handle(
-    connection: &Rc<Connection>,
-    mut head: Parts,
-    body: Incoming,
-    id: &HeaderValue,
-    visit: Option<&Visit>,
-) -> Result<Response<Body>, Refusal> {
-    let settings = &connection.settings;
-    vet(&mut head, settings.listener.max_body_bytes)
-        .map_err(|status| Refusal { page: Page::Status(status), close: true })?;
-    if head.method == Method::OPTIONS && head.uri.path() == "*" {
-        return Ok(server_options());
+/// A request that goes to a worker.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) route: Arc<Route>,
+    pub(crate) claim: Claim,
+    /// The head for the worker.
+    pub(crate) head: Vec<u8>,
+}
+
+/// What is to be done about a request.
+pub(crate) enum Decision {
+    /// It is forwarded: the way of nearly all, decided without waiting or allocating.
+    Forward(Order),
+    /// It takes more than a look: see [`ponder`].
+    Ponder,
+    /// It is refused.
+    Refuse(Refusal),
+}
+
+/// Judges a request, and claims a target for it if that needs no waiting.
+pub(crate) fn decide(connection: &Connection, head: &RequestHead<'_, '_>) -> (Ask, Decision) {
+    let ask = Ask::new(connection, head);
+    let decision = match judge(connection, head) {
+        Err(refusal) => Decision::Refuse(refusal),
+        Ok(path) => claim_at_once(connection, head, &path, &ask),
+    };
+    (ask, decision)
+}
+
+/// What a request must be, before its path is looked at.
+fn judge<'b>(
+    connection: &Connection,
+    head: &RequestHead<'_, 'b>,
+) -> Result<RequestPath<'b>, Refusal> {
+    if matches!(head.method, "CONNECT" | "TRACE") {
+        return Err(Refusal::closing(StatusCode::METHOD_NOT_ALLOWED));
     }
-    let uri = head.uri.clone();
-    let path = RequestPath::parse(uri.path()).map_err(|error| {
+    let max_body = connection.settings.listener.max_body_bytes;
+    if let BodyLength::Sized(length) = head.body
+        && max_body > 0
+        && length > max_body
+    {
+        return Err(Refusal::closing(StatusCode::PAYLOAD_TOO_LARGE));
+    }
+    if head.target.path == "*" {
+        return Ok(RequestPath::server());
+    }
+    RequestPath::parse(head.target.path).map_err(|error| {
         tracing::debug!(client = %connection.peer, "refused: {error}");
         Refusal::new(StatusCode::BAD_REQUEST)
-    })?;
+    })
+}
+
+fn claim_at_once(
+    connection: &Connection,
+    head: &RequestHead<'_, '_>,
+    path: &RequestPath<'_>,
+    ask: &Ask,
+) -> Decision {
+    let core = &connection.core;
+    let statics = &connection.settings.static_files;
+    let is_static = statics.enabled && statics.url_prefix.covers(path.decoded());
+    if is_static || path.is_server() || core.live.is_some() {
+        return Decision::Ponder;
+    }
+    let table = core.table.load();
+    let Some(route) = table.lookup(path.decoded()) else { return Decision::Ponder };
+    let Some(claim) = route.targets.claim(fastrand::u32(..)) else { return Decision::Ponder };
+    let mut text = core.buffers.text();
+    forwarding::push_request(&mut text, head, path, route, &connection.client, &ask.id, &[]);
+    Decision::Forward(Order { route: Arc::clone(route), claim, head: text })
+}
+
+/// What a second thought came to.
+pub(crate) enum Found {
+    /// The answer is tqserver's own.
+    Answer(Response<Body>, Option<Upgraded>),
+    /// It is forwarded after all.
+    Forward(Order, Option<Box<Visit>>),
+}
+
+/// Decides about a request with all that this may take: a file, a wait, a look at what is built. The
+/// head is `bytes`.
+pub(crate) async fn ponder(
+    connection: &Connection,
+    bytes: &[u8],
+    ask: &Ask,
+    hold: &mut Hold<'_>,
+) -> Result<Found, (Refusal, Option<Box<Visit>>)> {
+    let mut space = Box::new(FieldSpace::new());
+    let bad_request = || (Refusal::closing(StatusCode::BAD_REQUEST), None);
+    let Ok(Some(head)) = RequestHead::parse(bytes, &mut space) else { return Err(bad_request()) };
+    let path = judge(connection, &head).map_err(|refusal| (refusal, None))?;
+    if path.is_server() {
+        return Ok(Found::Answer(server_options(), None));
+    }
+    let parts = to_parts(&head).ok_or_else(bad_request)?;
+    let visit = connection.core.live.as_ref().and_then(|live| Visit::begin(live, &parts));
+    let visit = visit.map(Box::new);
+    match ponder_path(connection, &head, &parts, &path, ask, hold, visit.as_deref()).await {
+        Ok(Found::Forward(order, _)) => Ok(Found::Forward(order, visit)),
+        Ok(answer) => Ok(answer),
+        Err(refusal) => Err((refusal, visit)),
+    }
+}
+
+async fn ponder_path(
+    connection: &Connection,
+    head: &RequestHead<'_, '_>,
+    parts: &Parts,
+    path: &RequestPath<'_>,
+    ask: &Ask,
+    hold: &mut Hold<'_>,
+    visit: Option<&Visit>,
+) -> Result<Found, Refusal> {
     if let Some(live) = &connection.core.live
-        && let Some(answer) = live::answer(connection, live, &head, path.decoded())
+        && let Some(answer) = live::answer(live, parts, path.decoded())
     {
-        return answer;
+        let (response, socket) = answer?;
+        return Ok(Found::Answer(response, socket.map(Upgraded::Live)));
     }
-    let statics = &settings.static_files;
+    let statics = &connection.settings.static_files;
     if statics.enabled && statics.url_prefix.covers(path.decoded()) {
-        return serve_file(connection, &head.method, &head.headers, &path, visit).await;
+        let response = serve_file(connection, parts, path, hold, visit).await?;
+        return Ok(Found::Answer(response, None));
     }
-    proxy(connection, head, body, id, &uri, &path, visit).await
+    let order = order(connection, head, path, ask, hold, visit, None).await?;
+    Ok(Found::Forward(order, None))
+}
+
+/// Claims a target, other than the `dead` one, as soon as there is one.
+async fn order(
+    connection: &Connection,
+    head: &RequestHead<'_, '_>,
+    path: &RequestPath<'_>,
+    ask: &Ask,
+    hold: &mut Hold<'_>,
+    visit: Option<&Visit>,
+    dead: Option<&Arc<Target>>,
+) -> Result<Order, Refusal> {
+    let (route, claim) = claim_target(connection, hold, path, visit, dead).await?;
+    let without = visit.map_or(&[][..], |_| Visit::WITHOUT);
+    let mut text = connection.core.buffers.text();
+    let client = &connection.client;
+    forwarding::push_request(&mut text, head, path, &route, client, &ask.id, without);
+    Ok(Order { route, claim, head: text })
+}
+
+/// Finds another target for a request of which nothing was sent to the `dead` one. Its head is
+/// `bytes`.
+pub(crate) async fn reorder(
+    connection: &Connection,
+    bytes: &[u8],
+    ask: &Ask,
+    hold: &mut Hold<'_>,
+    visit: Option<&Visit>,
+    dead: &Arc<Target>,
+) -> Result<Order, Refusal> {
+    let mut space = Box::new(FieldSpace::new());
+    let bad_request = || Refusal::closing(StatusCode::BAD_REQUEST);
+    let Ok(Some(head)) = RequestHead::parse(bytes, &mut space) else { return Err(bad_request()) };
+    let path = RequestPath::parse(head.target.path).map_err(|_| bad_request())?;
+    order(connection, &head, &path, ask, hold, visit, Some(dead)).await
 }
 
 /// `OPTIONS *` asks about the server as a whole (RFC 9110 section 9.3.7).
@@ -122,9 +256,9 @@ fn server_options() -> Response<Body> {
 
 async fn serve_file(
     connection: &Connection,
-    method: &Method,
-    headers: &HeaderMap,
+    head: &Parts,
     path: &RequestPath<'_>,
+    hold: &mut Hold<'_>,
     visit: Option<&Visit>,
 ) -> Result<Response<Body>, Refusal> {
     let settings = &connection.settings.static_files;
@@ -132,8 +266,7 @@ async fn serve_file(
     let not_found = Refusal::new(StatusCode::NOT_FOUND);
     let below = path.decoded()[prefix..].strip_prefix('/').and_then(|rest| rest.split_once('/'));
     let Some((worker, _)) = below else { return Err(not_found) };
-    let mut hold = connection.hold();
-    let route = find(connection, &mut hold, |table| match table.of_worker(worker) {
+    let route = find(connection, hold, |table| match table.of_worker(worker) {
         Some(route) => Look::Found(Arc::clone(route)),
         None => Look::unknown(table),
     })
@@ -143,129 +276,46 @@ async fn serve_file(
         visit.made_by(route.targets.oldest().unwrap_or_default());
     }
     let file = path.raw_after(prefix + 1 + worker.len());
-    let response = static_files::serve(method, headers, file, &route.public, settings).await;
+    let response =
+        static_files::serve(&head.method, &head.headers, file, &route.public, settings).await;
     let status = response.status();
     // These two say more in their fields than a page of ours could.
     let telling = [StatusCode::METHOD_NOT_ALLOWED, StatusCode::RANGE_NOT_SATISFIABLE];
     if (status.is_client_error() || status.is_server_error()) && !telling.contains(&status) {
         return Err(Refusal::new(status));
     }
-    Ok(response.map(Body::file))
+    Ok(response.map(Body::File))
 }
 
-async fn proxy(
-    connection: &Rc<Connection>,
-    mut head: Parts,
-    body: Incoming,
-    id: &HeaderValue,
-    uri: &Uri,
-    path: &RequestPath<'_>,
+/// The page of a refusal, in the form that the request, whose head is `bytes`, likes best.
+pub(crate) fn page(
+    refusal: &Refusal,
+    bytes: &[u8],
+    id: &RequestId,
     visit: Option<&Visit>,
-) -> Result<Response<Body>, Refusal> {
-    let listener = &connection.settings.listener;
-    let protocol = tunnel::requested(&head, &body);
-    headers::forward_request(&mut head.headers, &connection.client, id);
-    if let Some(visit) = visit {
-        visit.ask(&mut head.headers);
-    }
-    if let Some(protocol) = &protocol {
-        protocol.ask(&mut head.headers);
-    }
-    if !body.is_end_stream() && body.size_hint().exact().is_none() {
-        head.headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    head.version = Version::HTTP_11;
-
-    let mut hold = connection.hold();
-    let (mut route, claim) = claim_target(connection, &mut hold, path, visit, None).await?;
-    let exchange = Rc::new(Exchange::new(claim));
-    let body = RequestBody::new(body, &exchange, listener.max_body_bytes, listener.read_timeout);
-    let mut request = Request::from_parts(head, body);
-    let mut lost_at = None;
-    loop {
-        aim(&mut request, uri, path, &route);
-        let sent = forward::send(connection, request, &exchange, route.timeouts, &mut lost_at);
-        match sent.await {
-            Ok((response, upstream)) => {
-                return accept(connection, response, upstream, exchange, &route, protocol, visit)
-                    .map_err(|failure| refuse(&failure, &route, id));
-            }
-            Err(SendError::Failed(failure)) => return Err(refuse(&failure, &route, id)),
-            Err(SendError::Unreachable(unsent, error)) => {
-                request = *unsent;
-                let dead = exchange.target();
-                connection.core.pool.forget(&dead);
-                tracing::debug!(
-                    worker = %dead.worker, generation = %dead.generation, addr = %dead.addr,
-                    "worker takes no connections: {error}"
-                );
-                let next = claim_target(connection, &mut hold, path, visit, Some(&dead)).await;
-                let (next_route, next_claim) = next.map_err(|refusal| match refusal.page {
-                    Page::Status(StatusCode::SERVICE_UNAVAILABLE) => {
-                        tracing::warn!(
-                            worker = %dead.worker, generation = %dead.generation,
-                            request = ?id, "worker takes no connections: {error}"
-                        );
-                        Refusal::new(StatusCode::BAD_GATEWAY)
-                    }
-                    _ => refusal,
-                })?;
-                route = next_route;
-                exchange.reclaim(next_claim);
-            }
-        }
-    }
+) -> Response<Body> {
+    let mut space = Box::new(FieldSpace::new());
+    let head = RequestHead::parse(bytes, &mut space).ok().flatten();
+    let fields = head.iter().flat_map(|head| head.fields);
+    let accept = fields.filter(|field| field.name.eq_ignore_ascii_case(ACCEPT.as_str()));
+    let accept = accept.filter_map(|field| HeaderValue::from_bytes(field.value).ok()).next();
+    error_page::response(&refusal.page, accept.as_ref(), &id.to_string(), visit)
 }
 
-/// The journal gets the detail, the client the status.
-fn refuse(failure: &Failure, route: &Route, id: &HeaderValue) -> Refusal {
-    match failure {
-        Failure::Upload(fault) => tracing::debug!(request = ?id, "upload failed: {fault:?}"),
-        _ => tracing::warn!(worker = %route.worker, request = ?id, "{failure}"),
-    }
-    let close = matches!(failure, Failure::Upload(_));
-    Refusal { page: Page::Status(failure.status()), close }
-}
-
-/// Passes the worker's answer on.
-fn accept(
-    connection: &Rc<Connection>,
-    response: Response<Incoming>,
-    upstream: Upstream,
-    exchange: Rc<Exchange>,
-    route: &Route,
-    protocol: Option<Protocol>,
-    visit: Option<&Visit>,
-) -> Result<Response<Body>, Failure> {
-    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
-        return tunnel::accept(connection, response, exchange, protocol);
-    }
-    let (mut head, incoming) = response.into_parts();
-    headers::forward_response(&mut head.headers, incoming.size_hint().exact());
-    head.version = Version::HTTP_11;
-    if !exchange.uploaded.get() {
-        connection.unread.set(true);
-    }
-    let silence = route.timeouts.body_idle;
-    let mut body = UpstreamBody::new(incoming, exchange, Rc::clone(connection), upstream, silence);
-    if is_event_stream(&head.headers) {
-        body = body.into_event_stream();
-    }
-    let body = match visit {
-        Some(visit) => live::append(visit, &mut head, body),
-        None => Body::upstream(body),
+/// The head in the words of the `http` crate, for what is not on the way of most requests.
+fn to_parts(head: &RequestHead<'_, '_>) -> Option<Parts> {
+    let query = head.target.query.map_or_else(String::new, |query| format!("?{query}"));
+    let mut request = http::Request::new(());
+    *request.method_mut() = Method::from_bytes(head.method.as_bytes()).ok()?;
+    *request.uri_mut() = Uri::try_from(format!("{}{query}", head.target.path)).ok()?;
+    *request.version_mut() = match head.version {
+        Version::Http10 => http::Version::HTTP_10,
+        Version::Http11 => http::Version::HTTP_11,
     };
-    Ok(Response::from_parts(head, body))
-}
-
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    const MEDIA_TYPE: &[u8] = b"text/event-stream";
-    let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    value.get(..MEDIA_TYPE.len()).is_some_and(|start| start.eq_ignore_ascii_case(MEDIA_TYPE))
-}
-
-impl Connection {
-    fn hold(&self) -> Hold<'_> {
-        Hold::new(&self.core, self.settings.hold, self.settings.hold_max_requests)
+    let fields: &mut HeaderMap = request.headers_mut();
+    for field in head.fields {
+        let name = http::HeaderName::from_bytes(field.name.as_bytes()).ok()?;
+        fields.append(name, HeaderValue::from_bytes(field.value).ok()?);
     }
+    Some(request.into_parts().0)
 }

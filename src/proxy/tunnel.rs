@@ -1,178 +1,186 @@
 //! Switched protocols (RFC 9110 section 7.8): what was asked for and granted is copied both ways
 //! until both sides have ended, or the target or the process wants it to end.
 
-use std::io;
-use std::pin::pin;
-use std::rc::Rc;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
-use http::request::Parts;
-use http::{Response, Version};
-use http_body::Body as _;
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::time::sleep;
 
-use super::body::Body;
-use super::connection::{Connection, Upgraded};
+use super::answer::Switched;
 use super::core::Core;
-use super::counters::Count;
-use super::exchange::Exchange;
-use super::forward::Failure;
-use super::headers::{connection_has, remove_hop_by_hop};
+use super::exchange::Upstream;
+use super::socket::{Leg, Socket};
+use super::target::Claim;
 use super::websocket::{CLOSE_TO_CLIENT, FrameTracker, close_to_server};
 
 /// How long both sides may take to answer a close frame.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 
-const BUFFER_BYTES: usize = 16 << 10;
-
-/// The protocol a client asks to switch to.
-#[derive(Debug, Clone)]
-pub(crate) struct Protocol(HeaderValue);
-
-/// What `head` asks to switch to; only an HTTP/1.1 request without a body may ask.
-pub(crate) fn requested(head: &Parts, body: &Incoming) -> Option<Protocol> {
-    let protocol = head.headers.get(UPGRADE)?;
-    let may = head.version == Version::HTTP_11 && body.is_end_stream();
-    (may && connection_has(&head.headers, "upgrade")).then(|| Protocol(protocol.clone()))
-}
-
-impl Protocol {
-    /// Asks the worker in turn.
-    pub(crate) fn ask(&self, headers: &mut HeaderMap) {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(UPGRADE, self.0.clone());
-    }
-
-    /// Whether `granted` is among what was asked for.
-    fn includes(&self, granted: &HeaderValue) -> bool {
-        let mut asked = self.0.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii);
-        asked.any(|protocol| protocol.eq_ignore_ascii_case(granted.as_bytes()))
-    }
-}
-
-/// A tunnel that begins when hyper has let go of the client's socket.
+/// The worker's end of a tunnel that is about to begin.
 pub(crate) struct Tunnel {
-    upgrade: OnUpgrade,
-    exchange: Rc<Exchange>,
-    websocket: bool,
-}
-
-/// Passes on that the worker switches, if that was asked for.
-pub(crate) fn accept(
-    connection: &Connection,
-    mut response: Response<Incoming>,
-    exchange: Rc<Exchange>,
-    asked: Option<Protocol>,
-) -> Result<Response<Body>, Failure> {
-    let granted = response.headers().get(UPGRADE).cloned();
-    let Some(granted) =
-        granted.filter(|granted| asked.is_some_and(|asked| asked.includes(granted)))
-    else {
-        return Err(Failure::Garbage("it switches protocols unasked".to_owned()));
-    };
-    let upgrade = hyper::upgrade::on(&mut response);
-    let websocket = granted.as_bytes().eq_ignore_ascii_case(b"websocket");
-    let tunnel = Tunnel { upgrade, exchange, websocket };
-    connection.upgraded.replace(Some(Upgraded::Tunnel(tunnel)));
-    let (mut head, _) = response.into_parts();
-    remove_hop_by_hop(&mut head.headers);
-    Protocol(granted).ask(&mut head.headers);
-    head.version = Version::HTTP_11;
-    Ok(Response::from_parts(head, Body::empty()))
+    worker: Upstream,
+    claim: Claim,
+    is_websocket: bool,
 }
 
 impl Tunnel {
-    /// Copies until the end. `early` is what the client sent before it knew of the switch.
-    pub(crate) async fn run(self, core: &Core, mut client: TcpStream, early: Bytes) {
-        // The task of the worker's connection hands it over at once, or has failed.
-        let Ok(upgraded) = self.upgrade.await else { return };
-        let Ok(worker) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
-        let (mut worker_io, worker_early) = (worker.io.into_inner(), worker.read_buf);
-        let target = self.exchange.target();
-        let end = async || {
+    /// To a worker that has switched.
+    pub(crate) fn new(worker: Upstream, claim: Claim, switched: Option<Switched>) -> Self {
+        Self { worker, claim, is_websocket: switched == Some(Switched::WebSocket) }
+    }
+
+    /// Copies until the end. What either side sent before it knew of the switch is in its inbox.
+    pub(crate) async fn run<S: Socket>(self, core: &Core, mut client: Leg<S>) {
+        let Self { mut worker, claim, is_websocket } = self;
+        let mut end = pin!(async {
             tokio::select! {
-                () = target.cut().cancelled() => {}
+                () = claim.target().cut().cancelled() => {}
                 () = core.closing.streams.heard() => {}
             }
+        });
+        let mut up = Direction::new(is_websocket, close_to_server().to_vec());
+        let mut down = Direction::new(is_websocket, CLOSE_TO_CLIENT.to_vec());
+        let copy = poll_fn(|cx| {
+            if !up.is_closing && end.as_mut().poll(cx).is_ready() {
+                up.is_closing = true;
+                down.is_closing = true;
+            }
+            let upwards = up.poll(cx, &mut client, &mut worker);
+            let downwards = down.poll(cx, &mut worker, &mut client);
+            match (upwards, downwards) {
+                // Either side's failure is the other's end: nothing to tell beyond that.
+                (Poll::Ready(Err(_)), _) | (_, Poll::Ready(Err(_))) => Poll::Ready(()),
+                (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => Poll::Ready(()),
+                _ => Poll::Pending,
+            }
+        });
+        let limit = async {
+            tokio::select! {
+                () = claim.target().cut().cancelled() => {}
+                () = core.closing.streams.heard() => {}
+            }
+            sleep(CLOSE_LIMIT).await;
         };
-        let tracker = || self.websocket.then(FrameTracker::default);
-        let (client_read, client_write) = client.split();
-        let (worker_read, worker_write) = worker_io.split();
-        let up = Direction { from: client_read, to: worker_write, tracker: tracker() };
-        let down = Direction { from: worker_read, to: client_write, tracker: tracker() };
-        let close = close_to_server();
-        let up = up.run(early, end(), &close, &core.counters.bytes_received);
-        let down = down.run(worker_early, end(), &CLOSE_TO_CLIENT, &core.counters.bytes_sent);
         tokio::select! {
-            // Either side's failure is the other's end: nothing to tell beyond that.
-            _ = async { tokio::try_join!(up, down) } => {}
-            () = async { end().await; sleep(CLOSE_LIMIT).await } => {}
+            () = copy => {}
+            () = limit => {}
         }
     }
 }
 
 /// One way through the tunnel.
-struct Direction<'a> {
-    from: ReadHalf<'a>,
-    to: WriteHalf<'a>,
+struct Direction {
     /// For WebSocket: where frames end.
     tracker: Option<FrameTracker>,
+    /// The tunnel is to end: a WebSocket gets the `close` frame after the frame that is under way,
+    /// and what still comes, the other side's close, is dropped.
+    is_closing: bool,
+    close: Vec<u8>,
+    /// How much of the inbox the tracker has seen.
+    tracked: usize,
+    state: State,
 }
 
-impl Direction<'_> {
-    /// Copies until `from` ends, or `end` comes: then a WebSocket gets the `close` frame after
-    /// the frame that is under way, and what still comes (the other's close) is dropped.
-    async fn run(
-        mut self,
-        early: Bytes,
-        end: impl Future<Output = ()>,
-        close: &[u8],
-        bytes: &Count,
-    ) -> io::Result<()> {
-        let mut buffer = vec![0; BUFFER_BYTES];
-        let mut end = pin!(end);
-        self.pass(&early).await?;
-        loop {
-            let n = tokio::select! {
-                biased;
-                () = &mut end => break,
-                n = self.from.read(&mut buffer) => n?,
-            };
-            if n == 0 {
-                return self.to.shutdown().await;
-            }
-            bytes.add(n as u64);
-            self.pass(&buffer[..n]).await?;
-        }
-        let Some(tracker) = &mut self.tracker else { return self.to.shutdown().await };
-        while !tracker.at_boundary() {
-            let n = self.from.read(&mut buffer).await?;
-            if n == 0 {
-                return self.to.shutdown().await;
-            }
-            let frame_end = tracker.feed_to_boundary(&buffer[..n]);
-            self.to.write_all(&buffer[..frame_end.unwrap_or(n)]).await?;
-            if frame_end.is_some() {
-                break;
-            }
-        }
-        self.to.write_all(close).await?;
-        while self.from.read(&mut buffer).await? > 0 {}
-        self.to.shutdown().await
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Copying,
+    /// So many bytes of the close frame are written.
+    Closing(usize),
+    /// The close frame is written, and the rest is dropped.
+    Draining,
+    /// The source has ended.
+    Ending,
+    Ended,
+}
+
+impl Direction {
+    fn new(is_websocket: bool, close: Vec<u8>) -> Self {
+        let tracker = is_websocket.then(FrameTracker::default);
+        Self { tracker, is_closing: false, close, tracked: 0, state: State::Copying }
     }
 
-    async fn pass(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if let Some(tracker) = &mut self.tracker {
-            tracker.feed(bytes);
+    fn poll<R: Socket, W: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Leg<R>,
+        to: &mut Leg<W>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            match self.state {
+                State::Copying => ready!(self.poll_copy(cx, from, to))?,
+                State::Closing(written) if written == self.close.len() => {
+                    self.state = State::Draining;
+                }
+                State::Closing(written) => {
+                    let rest = [IoSlice::new(&self.close[written..])];
+                    let n = ready!(to.poll_write(cx, &rest))?;
+                    self.state = State::Closing(written + n);
+                }
+                State::Draining => {
+                    from.inbox.consume(from.inbox.unread().len());
+                    ready!(Pin::new(&mut to.socket).poll_flush(cx))?;
+                    if ready!(from.poll_fill(cx))? == 0 {
+                        self.state = State::Ending;
+                    }
+                }
+                State::Ending => {
+                    ready!(Pin::new(&mut to.socket).poll_shutdown(cx))?;
+                    self.state = State::Ended;
+                }
+                State::Ended => return Poll::Ready(Ok(())),
+            }
         }
-        self.to.write_all(bytes).await
+    }
+
+    /// Copies until there is nothing to copy, the source ends, or the tunnel is to end.
+    fn poll_copy<R: Socket, W: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Leg<R>,
+        to: &mut Leg<W>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            let unread = from.inbox.unread();
+            let mut goes_on = unread.len();
+            if let Some(tracker) = &mut self.tracker {
+                goes_on = self.tracked;
+                let new = &unread[self.tracked..];
+                if !self.is_closing {
+                    tracker.feed(new);
+                    goes_on = unread.len();
+                } else if !tracker.at_boundary() {
+                    goes_on += tracker.feed_to_boundary(new).unwrap_or(new.len());
+                }
+                self.tracked = goes_on;
+            }
+            if goes_on > 0 {
+                let n = ready!(to.poll_write(cx, &[IoSlice::new(&unread[..goes_on])]))?;
+                from.inbox.consume(n);
+                self.tracked = self.tracked.saturating_sub(n);
+                continue;
+            }
+            if self.is_closing {
+                match &self.tracker {
+                    None => {
+                        self.state = State::Ending;
+                        return Poll::Ready(Ok(()));
+                    }
+                    Some(tracker) if tracker.at_boundary() => {
+                        self.state = State::Closing(0);
+                        return Poll::Ready(Ok(()));
+                    }
+                    Some(_) => {}
+                }
+            }
+            from.let_go();
+            ready!(Pin::new(&mut to.socket).poll_flush(cx))?;
+            if ready!(from.poll_fill(cx))? == 0 {
+                self.state = State::Ending;
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }

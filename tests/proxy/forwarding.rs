@@ -185,7 +185,7 @@ async fn answers_without_a_body_end_with_their_head(
 }
 
 #[tokio::test]
-async fn interim_answers_are_skipped_and_expectations_are_met_by_the_proxy() {
+async fn interim_answers_pass_and_expectations_are_met_by_the_proxy() {
     let (bed, worker) = Bed::and_worker().await;
     let mut client = bed.client().await;
     client
@@ -196,6 +196,8 @@ async fn interim_answers_are_skipped_and_expectations_are_met_by_the_proxy() {
     let (request, mut upstream) = worker.request().await;
     assert_eq!((request.header("expect"), &request.body[..]), (None, &b"ping"[..]));
     upstream.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n").await;
+    let hints = client.head().await;
+    assert_eq!((hints.status(), hints.header("link").as_deref()), (103, Some("x")));
     upstream.ok("done").await;
     assert_eq!(client.message().await.text(), "done");
 }

@@ -5,30 +5,19 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{
-    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_LENGTH,
-    CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MODIFIED_SINCE, IF_NONE_MATCH,
-};
+use http::header::{ACCEPT, HeaderMap, HeaderName};
 use http::request::Parts;
-use http::response;
 use http::{Method, StatusCode};
-use http_body::Body as _;
 
-use super::{Appended, Live, Place};
+use super::{Live, Place};
+use crate::http1::{Field, ResponseHead, tokens};
 use crate::ids::{Generation, WorkerName};
-use crate::proxy::body::Body;
-use crate::proxy::response_body::UpstreamBody;
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
 
 /// Digests of a body, which would not be those of ours.
-const DIGESTS: [HeaderName; 4] = [
-    HeaderName::from_static("content-md5"),
-    HeaderName::from_static("digest"),
-    HeaderName::from_static("content-digest"),
-    HeaderName::from_static("repr-digest"),
-];
+const DIGESTS: [&str; 4] = ["content-md5", "digest", "content-digest", "repr-digest"];
 
 /// A request by which a browser goes to a page, and what that page is made of.
 #[derive(Debug)]
@@ -54,12 +43,13 @@ impl Visit {
         })
     }
 
-    /// Readies the request's fields: what is encoded cannot be appended to, and a page the browser
-    /// has kept was made of something older.
-    pub(crate) fn ask(&self, headers: &mut HeaderMap) {
-        for name in [ACCEPT_ENCODING, IF_NONE_MATCH, IF_MODIFIED_SINCE] {
-            headers.remove(name);
-        }
+    /// The fields that a worker does not get: what is encoded cannot be appended to, and a page the
+    /// browser has kept was made of something older.
+    pub(crate) const WITHOUT: &[&str] = &["accept-encoding", "if-none-match", "if-modified-since"];
+
+    /// What is appended to a worker's answer, if it is a document.
+    pub(crate) fn tail(&self, head: &ResponseHead<'_, '_>) -> Option<Bytes> {
+        is_document(head).then(|| Bytes::from(self.tag()))
     }
 
     /// The page is this worker's.
@@ -118,53 +108,40 @@ fn accepts_html(headers: &HeaderMap) -> bool {
     })
 }
 
-/// Appends the script to a worker's answer, if it is a document.
-pub(crate) fn append(visit: &Visit, head: &mut response::Parts, body: UpstreamBody) -> Body {
-    if !is_document(head) {
-        return Body::upstream(body);
-    }
-    let tag = Bytes::from(visit.tag());
-    if let Some(length) = body.incoming().size_hint().exact() {
-        head.headers.insert(CONTENT_LENGTH, HeaderValue::from(length + tag.len() as u64));
-    }
-    // It is another body now, of one moment: what a browser kept of it would be out of date.
-    head.headers.remove(ETAG);
-    head.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Body::appended(Appended::new(body, tag))
-}
-
-fn is_document(head: &response::Parts) -> bool {
-    let headers = &head.headers;
-    let bodiless = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
-    is_html(headers)
+/// Whether a browser will show it, and it may be appended to.
+fn is_document(head: &ResponseHead<'_, '_>) -> bool {
+    let bodiless = [204, 205, 304];
+    head.content_type.is_some_and(is_html)
         && !bodiless.contains(&head.status)
         && head.status != StatusCode::PARTIAL_CONTENT
-        && !headers.contains_key(CONTENT_ENCODING)
-        && !DIGESTS.iter().any(|name| headers.contains_key(name))
-        && !is_download(headers)
-        && !may_not_be_transformed(headers)
+        && !head.fields.iter().any(forbids)
+}
+
+/// Whether a field says that the body is encoded, has a digest, is to be saved or to be left alone.
+fn forbids(field: &Field<'_>) -> bool {
+    let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+    is("content-encoding")
+        || DIGESTS.iter().any(|name| is(name))
+        || is("content-disposition") && is_download(field.value)
+        || is("cache-control") && may_not_be_transformed(field.value)
 }
 
 /// Whether it is HTML in an encoding in which ASCII is ASCII.
-fn is_html(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) else {
-        return false;
-    };
+fn is_html(content_type: &[u8]) -> bool {
+    let Ok(value) = std::str::from_utf8(content_type) else { return false };
     let (media_type, parameters) = value.split_once(';').unwrap_or((value, ""));
     media_type.trim().eq_ignore_ascii_case("text/html")
         && !parameters.to_ascii_lowercase().contains("utf-16")
 }
 
 /// RFC 6266: it is to be saved, not shown.
-fn is_download(headers: &HeaderMap) -> bool {
+fn is_download(disposition: &[u8]) -> bool {
     const ATTACHMENT: &[u8] = b"attachment";
-    let value = headers.get(CONTENT_DISPOSITION).map(HeaderValue::as_bytes).unwrap_or_default();
-    value.get(..ATTACHMENT.len()).is_some_and(|start| start.eq_ignore_ascii_case(ATTACHMENT))
+    let start = disposition.get(..ATTACHMENT.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(ATTACHMENT))
 }
 
 /// RFC 9111 section 5.2.2.6: a worker's way to have its answer left alone.
-fn may_not_be_transformed(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(CACHE_CONTROL).iter();
-    let mut directives = values.flat_map(|value| value.as_bytes().split(|b| *b == b','));
-    directives.any(|directive| directive.trim_ascii().eq_ignore_ascii_case(b"no-transform"))
+fn may_not_be_transformed(directives: &[u8]) -> bool {
+    tokens(directives).any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
 }

@@ -14,21 +14,22 @@ use tokio_tungstenite::tungstenite::handshake::server::create_response;
 use super::{Live, LiveSocket};
 use crate::ids::WorkerName;
 use crate::proxy::body::Body;
-use crate::proxy::connection::{Connection, Upgraded};
 use crate::proxy::service::Refusal;
 
 const SCRIPT: &str = include_str!("live.js");
 
+/// An answer, and the WebSocket that it begins, if it does.
+type Answer = (Response<Body>, Option<LiveSocket>);
+
 /// Answers a request for one of the two, by the decoded `path`. Everything else is for the routes.
 pub(crate) fn answer(
-    connection: &Connection,
     live: &Arc<Live>,
     head: &Parts,
     path: &str,
-) -> Option<Result<Response<Body>, Refusal>> {
+) -> Option<Result<Answer, Refusal>> {
     match path {
-        "/_tqserver/live.js" => Some(Ok(script(&head.method))),
-        "/_tqserver/live" => Some(socket(connection, live, head).map_err(Refusal::new)),
+        "/_tqserver/live.js" => Some(Ok((script(&head.method), None))),
+        "/_tqserver/live" => Some(socket(live, head).map_err(Refusal::new)),
         _ => None,
     }
 }
@@ -57,11 +58,7 @@ fn script(method: &Method) -> Response<Body> {
 
 /// Agrees to a WebSocket, for pages of the same origin only: what it says has paths and source
 /// lines in it, and no other site may read these.
-fn socket(
-    connection: &Connection,
-    live: &Arc<Live>,
-    head: &Parts,
-) -> Result<Response<Body>, StatusCode> {
+fn socket(live: &Arc<Live>, head: &Parts) -> Result<Answer, StatusCode> {
     let worker = worker_of(head.uri.query()).ok_or(StatusCode::BAD_REQUEST)?;
     let mut request = Request::new(());
     request.method_mut().clone_from(&head.method);
@@ -72,8 +69,7 @@ fn socket(
         return Err(StatusCode::FORBIDDEN);
     }
     let tab = live.enter(worker).ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-    connection.upgraded.replace(Some(Upgraded::Live(LiveSocket::new(tab))));
-    Ok(response.map(|()| Body::empty()))
+    Ok((response.map(|()| Body::empty()), Some(LiveSocket::new(tab))))
 }
 
 /// Of `worker=index`; an empty name, or none, is nobody's page.

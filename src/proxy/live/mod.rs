@@ -1,10 +1,9 @@
 //! Live reload, in development only: what browsers show follows what is saved.
 //!
-//! An HTML document gets a script (`document`, `appended`), which holds a WebSocket (`endpoints`,
+//! An HTML document gets a script (`document`), which holds a WebSocket (`endpoints`,
 //! `socket`) by which it hears how things stand: state, not events, so that a tab that was away
 //! misses nothing. The script, `live.js`, compares that with what its page was made of.
 
-mod appended;
 mod document;
 mod endpoints;
 mod problems;
@@ -17,8 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::json;
 use tokio::sync::watch;
 
-pub(crate) use self::appended::Appended;
-pub(crate) use self::document::{Visit, append};
+pub(crate) use self::document::Visit;
 pub(crate) use self::endpoints::answer;
 pub(crate) use self::problems::Standing;
 pub use self::problems::{Build, Place, Problems};

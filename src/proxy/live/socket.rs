@@ -6,7 +6,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -28,7 +27,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(2);
 /// The largest message from a page, in bytes. Pages send none, but for the answers to pings.
 const MAX_INCOMING: usize = 256;
 
-/// A WebSocket that begins when hyper has let go of the page's socket.
+/// A WebSocket that begins when the page was told of it.
 pub(crate) struct LiveSocket(Tab);
 
 impl LiveSocket {
@@ -38,7 +37,10 @@ impl LiveSocket {
     }
 
     /// Serves it to its end. `early` is what the page sent before it knew of the switch.
-    pub(crate) async fn run(self, core: &Core, stream: TcpStream, early: Bytes) {
+    pub(crate) async fn run<S>(self, core: &Core, stream: S, early: Bytes)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let mut socket = open(stream, early).await;
         let code = tokio::select! {
             code = converse(&mut socket, &self.0, |n| core.counters.bytes_sent.add(n)) => code,

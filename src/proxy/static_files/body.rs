@@ -42,6 +42,20 @@ impl StaticBody {
         Self::default()
     }
 
+    /// How many bytes are still to come.
+    pub fn len(&self) -> u64 {
+        match &self.0 {
+            Content::Empty => 0,
+            Content::Full(bytes) => bytes.len() as u64,
+            Content::File(span) => span.left.len,
+        }
+    }
+
+    /// Whether none are.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// The given bytes.
     pub(super) fn full(bytes: Bytes) -> Self {
         Self(if bytes.is_empty() { Content::Empty } else { Content::Full(bytes) })
@@ -109,10 +123,6 @@ impl Body for StaticBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(match &self.0 {
-            Content::Empty => 0,
-            Content::Full(bytes) => bytes.len() as u64,
-            Content::File(span) => span.left.len,
-        })
+        SizeHint::with_exact(self.len())
     }
 }

@@ -1,0 +1,148 @@
+//! The head of a worker's answer: read, judged, and written anew for the client.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+
+use super::exchange::Upstream;
+use super::forward::Delivery;
+use super::forwarding::{self, Passing};
+use super::pump::Pump;
+use crate::http1::{BodyLength, FieldSpace, RequestHead, ResponseHead, Version};
+
+/// What is to be known of an answer that has begun.
+pub(crate) struct Start {
+    pub(crate) status: u16,
+    /// Whether the worker's connection can serve another request afterwards.
+    pub(crate) keeps_alive: bool,
+    /// Whether the client's can.
+    pub(crate) client_keeps_alive: bool,
+    /// Whether the client sees the answer's end only by the connection's.
+    pub(crate) close_delimited: bool,
+    /// Whether the worker has switched protocols, and to WebSocket.
+    pub(crate) switched: Option<Switched>,
+    pub(crate) is_event_stream: bool,
+    /// What ends an event stream: the target's wish, or the process's. It ends with a complete last
+    /// chunk, and its client connects again by itself.
+    pub(crate) cut: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+/// To what the connection was switched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Switched {
+    WebSocket,
+    Other,
+}
+
+/// Looks at what has come from the worker. `None` while the head is not complete; interim answers
+/// (RFC 9110 section 15.2) are passed on meanwhile.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn begin<S>(
+    request: &Delivery<'_, S>,
+    upstream: &mut Upstream,
+    download: &mut Pump,
+) -> Result<Option<Start>, String> {
+    let ask = request.ask;
+    loop {
+        let bytes = upstream.inbox.unread();
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let mut space = FieldSpace::new();
+        let parsed = ResponseHead::parse(bytes, ask.is_head, &mut space);
+        let Some(head) = parsed.map_err(|error| error.to_string())? else { return Ok(None) };
+        let len = head.len;
+        if head.status == 101 {
+            let start = switch(&head, request.client.leg.inbox.kept(), download)?;
+            upstream.inbox.consume(len);
+            return Ok(Some(start));
+        }
+        if head.status < 200 {
+            // The client asked us to go on, not the worker. HTTP/1.0 knows no interim answers.
+            if head.status > 101 && ask.version == Version::Http11 {
+                forwarding::push_interim(download.ours(), &head);
+            }
+            upstream.inbox.consume(len);
+            continue;
+        }
+        let (start, tail, chunks) = accept(request, &head, download);
+        let body = head.body;
+        upstream.inbox.consume(len);
+        download.begin_body(body, chunks, tail);
+        return Ok(Some(start));
+    }
+}
+
+/// Writes the head for the client.
+fn accept<S>(
+    request: &Delivery<'_, S>,
+    head: &ResponseHead<'_, '_>,
+    download: &mut Pump,
+) -> (Start, Bytes, bool) {
+    let (core, ask) = (&request.connection.core, request.ask);
+    let unsized_body = matches!(head.body, BodyLength::Chunked | BodyLength::UntilClose);
+    let is_http11 = ask.version == Version::Http11;
+    let (chunks, close_delimited) = (unsized_body && is_http11, unsized_body && !is_http11);
+    let client_keeps_alive =
+        ask.keeps_alive && !close_delimited && !core.closing.connections.is_said();
+    let tail = request.visit.and_then(|visit| visit.tail(head)).unwrap_or_default();
+    let passing = Passing {
+        chunks,
+        connection: ask.connection_field(client_keeps_alive),
+        tail: (!tail.is_empty()).then_some(tail.len()),
+    };
+    let out = download.ours();
+    forwarding::push_answer(out, head, passing);
+    if !head.is_dated {
+        core.date.now(|date| forwarding::push(out, "date", date));
+    }
+    out.extend_from_slice(b"\r\n");
+    // Of a known length an early end would be a lie.
+    let is_event_stream = unsized_body && is_event_stream(head.content_type);
+    let start = Start {
+        status: head.status,
+        keeps_alive: head.keeps_alive(),
+        client_keeps_alive,
+        close_delimited,
+        switched: None,
+        is_event_stream,
+        cut: None,
+    };
+    (start, tail, chunks)
+}
+
+/// Agrees to a switch, if the request, whose head is `asked_in`, asked for it.
+fn switch(
+    head: &ResponseHead<'_, '_>,
+    asked_in: &[u8],
+    download: &mut Pump,
+) -> Result<Start, String> {
+    let mut space = FieldSpace::new();
+    let request = RequestHead::parse(asked_in, &mut space).ok().flatten();
+    let asked = request.as_ref().and_then(forwarding::upgrade_of);
+    let (Some(asked), Some(granted)) = (asked, head.upgrade) else {
+        return Err("it switches protocols unasked".to_owned());
+    };
+    if !forwarding::asked_for(asked, granted) {
+        return Err("it switches to a protocol nobody asked for".to_owned());
+    }
+    forwarding::push_switch(download.ours(), head, granted);
+    let is_websocket = granted.eq_ignore_ascii_case(b"websocket");
+    Ok(Start {
+        status: 101,
+        keeps_alive: false,
+        client_keeps_alive: false,
+        close_delimited: false,
+        switched: Some(if is_websocket { Switched::WebSocket } else { Switched::Other }),
+        is_event_stream: false,
+        cut: None,
+    })
+}
+
+fn is_event_stream(content_type: Option<&[u8]>) -> bool {
+    const MEDIA_TYPE: &[u8] = b"text/event-stream";
+    let start = content_type.and_then(|value| value.get(..MEDIA_TYPE.len()));
+    start.is_some_and(|start| start.eq_ignore_ascii_case(MEDIA_TYPE))
+}

@@ -1,0 +1,237 @@
+//! The memory that bytes pass through. A connection borrows a buffer when there is something to
+//! read and gives it back when all of it has gone on, so that idle connections hold none.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::ReadBuf;
+
+use super::socket::Socket;
+
+/// Room for a body's 64 KiB, the unit in which the kernel hands over bulk data on loopback, and a
+/// head before it.
+const BUFFER_BYTES: usize = 66 << 10;
+
+/// The most buffers that a thread keeps for later.
+const MAX_SPARE: usize = 256;
+
+/// One thread's spare buffers, the last used first, as its lines are still in the cache.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    spare: RefCell<Vec<Box<[u8]>>>,
+    /// How many of them nobody has borrowed since the last [`trim`](Self::trim).
+    unused: Cell<usize>,
+    /// The spare ones for what is written anew: heads, and the frames of chunks.
+    spare_texts: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Buffers {
+    fn borrow(&self) -> Box<[u8]> {
+        let mut spare = self.spare.borrow_mut();
+        let buffer = spare.pop().unwrap_or_else(|| vec![0; BUFFER_BYTES].into());
+        self.unused.set(self.unused.get().min(spare.len()));
+        buffer
+    }
+
+    fn give_back(&self, buffer: Box<[u8]>) {
+        let mut spare = self.spare.borrow_mut();
+        // One that was grown for a large head is not kept.
+        if buffer.len() == BUFFER_BYTES && spare.len() < MAX_SPARE {
+            spare.push(buffer);
+        }
+    }
+
+    /// An empty text.
+    pub(crate) fn text(&self) -> Vec<u8> {
+        self.spare_texts.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(2 << 10))
+    }
+
+    /// Takes a text back, whatever is in it.
+    pub(crate) fn give_back_text(&self, mut text: Vec<u8>) {
+        let mut spare = self.spare_texts.borrow_mut();
+        if text.capacity() <= 32 << 10 && spare.len() < MAX_SPARE {
+            text.clear();
+            spare.push(text);
+        }
+    }
+
+    /// Lets go of what was of no use since the last call.
+    pub(crate) fn trim(&self) {
+        let mut spare = self.spare.borrow_mut();
+        let used = spare.len() - self.unused.get();
+        spare.truncate(used);
+        self.unused.set(used);
+    }
+}
+
+/// What was read from a socket and has not gone on. A head at its front can be kept, to be looked at
+/// again, while what follows it comes and goes.
+///
+/// Invariant: `kept.0 <= kept.1 <= start <= end <= buffer.len()`, and all are 0 without a buffer.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    buffer: Option<Box<[u8]>>,
+    kept: (usize, usize),
+    start: usize,
+    end: usize,
+}
+
+impl Inbox {
+    /// The bytes that nobody has taken yet.
+    pub(crate) fn unread(&self) -> &[u8] {
+        self.buffer.as_ref().map_or(&[], |buffer| &buffer[self.start..self.end])
+    }
+
+    /// Takes the first `n`.
+    pub(crate) fn consume(&mut self, n: usize) {
+        self.start += n;
+        debug_assert!(self.start <= self.end);
+    }
+
+    /// Takes the first `n`, and keeps them until [`let_go`](Self::let_go).
+    pub(crate) fn keep(&mut self, n: usize) {
+        self.kept = (self.start, self.start + n);
+        self.consume(n);
+    }
+
+    /// What is kept.
+    pub(crate) fn kept(&self) -> &[u8] {
+        self.buffer.as_ref().map_or(&[], |buffer| &buffer[self.kept.0..self.kept.1])
+    }
+
+    /// Keeps nothing any more.
+    pub(crate) fn let_go(&mut self, buffers: &Buffers) {
+        self.kept = (self.start, self.start);
+        self.give_back_if_empty(buffers);
+    }
+
+    /// Whether no more can be read until some of it is taken.
+    pub(crate) fn is_full(&self) -> bool {
+        self.buffer.as_ref().is_some_and(|buffer| self.end - self.lowest() == buffer.len())
+    }
+
+    /// Makes room for `len` bytes in a row.
+    pub(crate) fn grow(&mut self, len: usize) {
+        let Some(old) = self.buffer.take() else { return };
+        let mut bytes = Vec::from(old);
+        bytes.resize(len.max(bytes.len()), 0);
+        self.buffer = Some(bytes.into());
+    }
+
+    /// Reads what the socket has, and says how much that was; 0 at its end. There must be room.
+    pub(crate) fn poll_fill<S: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &mut S,
+        buffers: &Buffers,
+    ) -> Poll<io::Result<usize>> {
+        // Nothing is borrowed for a socket that has nothing.
+        std::task::ready!(socket.poll_readable(cx))?;
+        self.make_room();
+        let buffer = self.buffer.get_or_insert_with(|| buffers.borrow());
+        let mut room = ReadBuf::new(&mut buffer[self.end..]);
+        let outcome = Pin::new(socket).poll_read(cx, &mut room);
+        let n = room.filled().len();
+        self.end += n;
+        if n == 0 {
+            self.give_back_if_empty(buffers);
+        }
+        outcome.map_ok(|()| n)
+    }
+
+    fn lowest(&self) -> usize {
+        if self.kept.0 < self.kept.1 { self.kept.0 } else { self.start }
+    }
+
+    fn make_room(&mut self) {
+        if self.start == self.end {
+            self.start = if self.kept.0 < self.kept.1 { self.kept.1 } else { 0 };
+            self.end = self.start;
+        }
+        let Some(buffer) = &mut self.buffer else { return };
+        if self.end < buffer.len() {
+            return;
+        }
+        let lowest = if self.kept.0 < self.kept.1 { self.kept.0 } else { self.start };
+        buffer.copy_within(lowest..self.end, 0);
+        self.kept = (self.kept.0.saturating_sub(lowest), self.kept.1.saturating_sub(lowest));
+        self.start -= lowest;
+        self.end -= lowest;
+    }
+
+    fn give_back_if_empty(&mut self, buffers: &Buffers) {
+        if self.start == self.end
+            && self.kept.0 == self.kept.1
+            && let Some(buffer) = self.buffer.take()
+        {
+            buffers.give_back(buffer);
+            *self = Self::default();
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn give_up(&mut self, buffers: &Buffers) {
+        self.start = self.end;
+        self.let_go(buffers);
+    }
+
+    /// All that is unread, and the buffer back to the thread.
+    pub(crate) fn take(&mut self, buffers: &Buffers) -> Vec<u8> {
+        let unread = self.unread().to_vec();
+        self.give_up(buffers);
+        unread
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (near, listener.accept().await.unwrap().0)
+    }
+
+    #[tokio::test]
+    async fn a_kept_head_stays_while_bodies_pass_and_nothing_is_held_when_all_is_gone() {
+        let (mut far, mut near) = pair().await;
+        let (buffers, mut inbox) = (Buffers::default(), Inbox::default());
+        far.write_all(b"old head").await.unwrap();
+        while inbox.unread().len() < 8 {
+            poll_fn(|cx| inbox.poll_fill(cx, &mut near, &buffers)).await.unwrap();
+        }
+        inbox.consume(4);
+        inbox.keep(4);
+        let mut passed = 0;
+        while passed < 5 * BUFFER_BYTES {
+            far.write_all(&[b'x'; 10_000]).await.unwrap();
+            let n = poll_fn(|cx| inbox.poll_fill(cx, &mut near, &buffers)).await.unwrap();
+            assert!(inbox.unread().iter().all(|b| *b == b'x'));
+            assert_eq!(inbox.kept(), b"head");
+            inbox.consume(inbox.unread().len().min(9_999));
+            passed += n;
+        }
+        inbox.consume(inbox.unread().len());
+        inbox.let_go(&buffers);
+        assert!(inbox.buffer.is_none());
+        assert_eq!(buffers.spare.borrow().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_has_nothing_borrows_nothing() {
+        // Of one that was just accepted the runtime assumes that it has something.
+        let (mut near, _far) = pair().await;
+        let (buffers, mut inbox) = (Buffers::default(), Inbox::default());
+        let fill = poll_fn(|cx| Poll::Ready(inbox.poll_fill(cx, &mut near, &buffers)));
+        assert!(fill.await.is_pending());
+        assert!(inbox.buffer.is_none() && buffers.spare.borrow().is_empty());
+    }
+}

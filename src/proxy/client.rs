@@ -1,0 +1,151 @@
+//! A client's side of its connection: hearing requests, saying answers, and the time for both.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::core::{Closing, Core};
+use super::deadlines::Deadline;
+use super::socket::{Leg, Socket};
+use crate::config::settings::ListenerSettings;
+use crate::http1::{BodyLength, FieldSpace, Malformed, RequestHead};
+
+/// On shutdown, how long a kept-alive connection may still begin one more request: its client may
+/// have sent it already, and a close would lose it. The answer then says `Connection: close`.
+const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+
+/// A client's connection.
+pub(crate) struct Client<S> {
+    pub(crate) leg: Leg<S>,
+    /// For whatever the connection waits for.
+    pub(crate) deadline: Deadline,
+    /// Since when a request is awaited.
+    awaited_since: Instant,
+    /// Whether none has come yet.
+    is_fresh: bool,
+}
+
+/// What a client said.
+pub(crate) enum Heard<T> {
+    /// A request, as it was read. Its head is kept in the inbox.
+    Request(T),
+    /// No request.
+    Malformed(Malformed),
+    /// A head that is larger than allowed.
+    TooLarge,
+    /// A head that was begun and not ended in time.
+    Late,
+    /// Nothing, and nothing is to be expected.
+    Nothing,
+}
+
+impl<S: Socket> Client<S> {
+    /// A connection that was accepted now.
+    pub(crate) fn new(socket: S, core: &Rc<Core>) -> Self {
+        let deadline = Deadline::new(&core.deadlines);
+        let leg = Leg::client(socket, Rc::clone(core));
+        Self { leg, deadline, awaited_since: Instant::now(), is_fresh: true }
+    }
+
+    /// Awaits a request's head, and reads it with `read`.
+    pub(crate) async fn request<T>(
+        &mut self,
+        limits: &ListenerSettings,
+        closing: &Closing,
+        mut read: impl FnMut(&RequestHead<'_, '_>) -> T,
+    ) -> Heard<T> {
+        self.leg.let_go();
+        let mut looked_at = 0;
+        let mut begun_at = None;
+        let heard = poll_fn(|cx| {
+            loop {
+                let unread = self.leg.inbox.unread();
+                // A head ends with a line: until there is another, there is nothing to see. One that
+                // trickles in is not looked at with every byte.
+                if looked_at == 0 && !unread.is_empty()
+                    || memchr::memchr(b'\n', &unread[looked_at..]).is_some()
+                {
+                    looked_at = unread.len();
+                    match RequestHead::parse(unread, &mut FieldSpace::new()) {
+                        Ok(Some(head)) if head.len <= limits.max_header_bytes => {
+                            let (heard, len) = (Heard::Request(read(&head)), head.len);
+                            self.leg.inbox.keep(len);
+                            return Poll::Ready(heard);
+                        }
+                        Ok(Some(_)) => return Poll::Ready(Heard::TooLarge),
+                        Ok(None) => {}
+                        Err(error) => return Poll::Ready(Heard::Malformed(error)),
+                    }
+                }
+                if unread.len() > limits.max_header_bytes {
+                    return Poll::Ready(Heard::TooLarge);
+                }
+                if self.leg.inbox.is_full() {
+                    self.leg.inbox.grow(limits.max_header_bytes + 1);
+                }
+                match self.leg.poll_fill(cx) {
+                    Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Heard::Nothing),
+                    Poll::Ready(Ok(_)) => {}
+                    Poll::Pending => break,
+                }
+            }
+            let begun = !self.leg.inbox.unread().is_empty();
+            let at = if self.is_fresh {
+                self.awaited_since + limits.read_timeout
+            } else if begun {
+                *begun_at.get_or_insert_with(Instant::now) + limits.read_timeout
+            } else {
+                let last = closing.connections.said_at().map(|at| at + LAST_REQUEST_GRACE);
+                let idle = self.awaited_since + limits.idle_timeout;
+                last.map_or(idle, |last| last.min(idle))
+            };
+            let late = if begun { Heard::Late } else { Heard::Nothing };
+            self.deadline.poll(cx, Some(at)).map(|()| late)
+        })
+        .await;
+        self.is_fresh = false;
+        heard
+    }
+
+    /// The answer is through: the next request is awaited from now on.
+    pub(crate) fn answered(&mut self) {
+        self.awaited_since = Instant::now();
+    }
+
+    /// Takes a request's body that nobody will read, if all of it is here. Else the connection is of no
+    /// more use.
+    pub(crate) fn skip_body(&mut self, length: BodyLength) -> bool {
+        let BodyLength::Sized(length) = length else { return false };
+        let here = usize::try_from(length).ok();
+        let Some(n) = here.filter(|n| *n <= self.leg.inbox.unread().len()) else { return false };
+        self.leg.inbox.consume(n);
+        true
+    }
+
+    /// Writes all of `bytes`, with no pause longer than `limit`.
+    pub(crate) async fn write_all(&mut self, mut bytes: &[u8], limit: Duration) -> io::Result<()> {
+        let mut blocked_since = None;
+        poll_fn(|cx| {
+            while !bytes.is_empty() {
+                match self.leg.poll_write(cx, &[IoSlice::new(bytes)]) {
+                    Poll::Ready(Ok(n)) => {
+                        bytes = &bytes[n..];
+                        blocked_since = None;
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => {
+                        let since = *blocked_since.get_or_insert_with(Instant::now);
+                        let elapsed = self.deadline.poll(cx, Some(since + limit));
+                        return elapsed.map(|()| Err(io::ErrorKind::TimedOut.into()));
+                    }
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+}

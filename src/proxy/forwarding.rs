@@ -1,0 +1,310 @@
+//! Heads as they are passed on: what speaks of one connection stays behind (RFC 9110 section 7.6),
+//! the client's address and the request's name come along (RFC 7239's predecessors).
+//!
+//! Everything else is copied as it was sent, in its order and case.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use super::path::RequestPath;
+use super::table::Route;
+use crate::http1::{
+    BodyLength, ConnectionOptions, Field, FieldName, RequestHead, ResponseHead, Version, tokens,
+};
+
+/// Who a client is, and whether what it forwards is believed.
+#[derive(Debug)]
+pub(crate) struct ClientIdentity {
+    address: String,
+    is_trusted: bool,
+    /// The fields that are the same in each of a stranger's requests.
+    fields: Vec<u8>,
+}
+
+impl ClientIdentity {
+    /// For a client at `address`, which may be a trusted proxy's.
+    pub(crate) fn new(address: IpAddr, is_trusted: bool) -> Self {
+        let address = address.to_string();
+        let fields = format!("x-forwarded-for: {address}\r\nx-forwarded-proto: http\r\n").into();
+        Self { address, is_trusted, fields }
+    }
+}
+
+/// A request's name in every log it appears in.
+#[derive(Debug, Clone)]
+pub(crate) enum RequestId {
+    /// 128 random bits.
+    Own(u128),
+    /// A trusted client's: 1 to 128 visible ASCII characters.
+    Given(Box<str>),
+}
+
+impl RequestId {
+    /// The trusted client's, else a new one.
+    pub(crate) fn of(head: &RequestHead<'_, '_>, client: &ClientIdentity) -> Self {
+        let given = client.is_trusted.then(|| {
+            head.fields.iter().find(|field| FieldName::of(field.name) == FieldName::XRequestId)
+        });
+        let plain =
+            |id: &&str| (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+        let given = given.flatten().and_then(|field| std::str::from_utf8(field.value).ok());
+        given
+            .filter(plain)
+            .map_or_else(|| Self::Own(fastrand::u128(..)), |id| Self::Given(id.into()))
+    }
+
+    fn push(&self, out: &mut Vec<u8>) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        match self {
+            Self::Given(id) => out.extend_from_slice(id.as_bytes()),
+            Self::Own(number) => {
+                let digits = number
+                    .to_be_bytes()
+                    .map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+                out.extend_from_slice(digits.as_flattened());
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Own(number) => write!(f, "{number:032x}"),
+            Self::Given(id) => f.write_str(id),
+        }
+    }
+}
+
+/// Puts the head that a worker gets at the end of `out`.
+///
+/// `without` names further fields that stay behind, in lower case.
+pub(crate) fn push_request(
+    out: &mut Vec<u8>,
+    head: &RequestHead<'_, '_>,
+    path: &RequestPath<'_>,
+    route: &Route,
+    client: &ClientIdentity,
+    id: &RequestId,
+    without: &[&str],
+) {
+    let prefix = if route.strip_prefix { route.path.prefix() } else { "" };
+    push_request_line(out, head, path.raw_after(prefix.len()));
+    if let Some(host) = head.host {
+        push(out, "host", host.as_bytes());
+    }
+    let mut has_proto = false;
+    let mut has_host = false;
+    for field in head.fields {
+        let name = FieldName::of(field.name);
+        let passes = match name {
+            FieldName::Other | FieldName::ContentType | FieldName::Date => {
+                !FieldName::is_disguised(field.name)
+            }
+            FieldName::ContentLength => true,
+            FieldName::Te => {
+                push_te(out, field);
+                false
+            }
+            FieldName::Forwarded => client.is_trusted,
+            FieldName::XForwardedProto => {
+                has_proto |= client.is_trusted;
+                client.is_trusted
+            }
+            FieldName::XForwardedHost => {
+                has_host |= client.is_trusted;
+                client.is_trusted
+            }
+            FieldName::XForwardedPrefix => client.is_trusted && prefix.is_empty(),
+            // Ours are below; the rest is for one connection only. The client is told to go on by
+            // us, when its body is first read.
+            _ => false,
+        };
+        if passes
+            && !is_named(head.connection, name, || head.connection_names(field.name))
+            && !without.iter().any(|other| field.name.eq_ignore_ascii_case(other))
+        {
+            push(out, field.name, field.value);
+        }
+    }
+    if head.body == BodyLength::Chunked {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    if let Some(protocol) = upgrade_of(head) {
+        push_upgrade(out, protocol);
+    }
+    if client.is_trusted {
+        push_chain(out, head, client, has_proto);
+    } else {
+        out.extend_from_slice(&client.fields);
+    }
+    if let Some(host) = head.host.filter(|_| !has_host) {
+        push(out, "x-forwarded-host", host.as_bytes());
+    }
+    if !prefix.is_empty() {
+        push(out, "x-forwarded-prefix", prefix.as_bytes());
+    }
+    out.extend_from_slice(b"x-request-id: ");
+    id.push(out);
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// What a request asks to switch to. Only an HTTP/1.1 request without a body may ask.
+pub(crate) fn upgrade_of<'b>(head: &RequestHead<'_, 'b>) -> Option<&'b [u8]> {
+    let may = head.version == Version::Http11 && head.body.is_empty() && head.connection.upgrade;
+    head.upgrade.filter(|_| may)
+}
+
+/// Whether `granted` is among the protocols that were asked for.
+pub(crate) fn asked_for(asked: &[u8], granted: &[u8]) -> bool {
+    tokens(asked).any(|protocol| protocol.eq_ignore_ascii_case(granted))
+}
+
+fn push_request_line(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, path: &str) {
+    out.extend_from_slice(head.method.as_bytes());
+    out.push(b' ');
+    if !path.starts_with('/') {
+        out.push(b'/');
+    }
+    out.extend_from_slice(path.as_bytes());
+    if let Some(query) = head.target.query {
+        out.push(b'?');
+        out.extend_from_slice(query.as_bytes());
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+}
+
+/// The chain of a trusted proxy, with its own address at the end.
+fn push_chain(
+    out: &mut Vec<u8>,
+    head: &RequestHead<'_, '_>,
+    client: &ClientIdentity,
+    has_proto: bool,
+) {
+    out.extend_from_slice(b"x-forwarded-for: ");
+    for field in head.fields {
+        if FieldName::of(field.name) == FieldName::XForwardedFor {
+            out.extend_from_slice(field.value);
+            out.extend_from_slice(b", ");
+        }
+    }
+    out.extend_from_slice(client.address.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    if !has_proto {
+        out.extend_from_slice(b"x-forwarded-proto: http\r\n");
+    }
+}
+
+/// Of all that a client is willing to take, trailers alone are no matter of one connection.
+fn push_te(out: &mut Vec<u8>, field: &Field<'_>) {
+    if tokens(field.value).any(|token| token.eq_ignore_ascii_case(b"trailers")) {
+        out.extend_from_slice(b"te: trailers\r\n");
+    }
+}
+
+/// How an answer is passed on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Passing {
+    /// In chunks.
+    pub(crate) chunks: bool,
+    /// What the client is told of the connection.
+    pub(crate) connection: Option<&'static str>,
+    /// How many bytes of ours follow the worker's; it is known to be a document then.
+    pub(crate) tail: Option<usize>,
+}
+
+/// Puts the head that a client gets at the end of `out`, but for its last line and a missing date.
+pub(crate) fn push_answer(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, passing: Passing) {
+    push_status_line(out, head);
+    for field in head.fields {
+        let name = FieldName::of(field.name);
+        let passes = match name {
+            FieldName::Connection
+            | FieldName::KeepAlive
+            | FieldName::ProxyConnection
+            | FieldName::ProxyAuthenticate
+            | FieldName::ProxyAuthorization
+            | FieldName::Te
+            | FieldName::Trailer
+            | FieldName::TransferEncoding
+            | FieldName::Upgrade => false,
+            // RFC 9110 section 8.6: these have none.
+            FieldName::ContentLength => {
+                let by_us = passing.tail.is_some() && !passing.chunks;
+                head.status >= 200 && head.status != 204 && !by_us
+            }
+            _ => passing.tail.is_none() || !is_of_original(field.name),
+        };
+        if passes && !is_named(head.connection, name, || head.connection_names(field.name)) {
+            push(out, field.name, field.value);
+        }
+    }
+    if let Some(tail) = passing.tail {
+        if let BodyLength::Sized(length) = head.body
+            && !passing.chunks
+        {
+            push_number(out, "content-length", length + tail as u64);
+        }
+        out.extend_from_slice(b"cache-control: no-store\r\n");
+    }
+    if passing.chunks {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    if let Some(connection) = passing.connection {
+        push(out, "connection", connection.as_bytes());
+    }
+}
+
+/// What a document that was added to has no more: it is another body, of one moment, and what a
+/// browser kept of it would be out of date.
+fn is_of_original(name: &str) -> bool {
+    name.eq_ignore_ascii_case("etag") || name.eq_ignore_ascii_case("cache-control")
+}
+
+/// Puts the head of an answer that came before the answer at the end of `out`.
+pub(crate) fn push_interim(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>) {
+    push_answer(out, head, Passing { chunks: false, connection: None, tail: None });
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Puts the head by which a client learns that the worker switches at the end of `out`.
+pub(crate) fn push_switch(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, granted: &[u8]) {
+    push_answer(out, head, Passing { chunks: false, connection: None, tail: None });
+    push_upgrade(out, granted);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn push_upgrade(out: &mut Vec<u8>, protocol: &[u8]) {
+    out.extend_from_slice(b"connection: upgrade\r\n");
+    push(out, "upgrade", protocol);
+}
+
+fn push_status_line(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>) {
+    let status = head.status;
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend([status / 100, status / 10 % 10, status % 10].map(|digit| b'0' + digit as u8));
+    out.push(b' ');
+    out.extend_from_slice(head.reason.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a field stays behind as `Connection` names it. A length cannot: without it a message is
+/// another one.
+fn is_named(connection: ConnectionOptions, name: FieldName, is_named: impl Fn() -> bool) -> bool {
+    connection.names_fields && name != FieldName::ContentLength && is_named()
+}
+
+/// Puts a field at the end of `out`.
+pub(crate) fn push(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Puts a field with a number at the end of `out`.
+pub(crate) fn push_number(out: &mut Vec<u8>, name: &str, number: u64) {
+    let mut digits = String::with_capacity(20);
+    write!(digits, "{number}").ok();
+    push(out, name, digits.as_bytes());
+}

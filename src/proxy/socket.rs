@@ -1,0 +1,115 @@
+//! A stream of bytes to one peer, with what was read from it and not yet taken.
+
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::buffers::{Buffers, Inbox};
+use super::core::Core;
+
+/// A stream that may say, before anybody has a buffer for it, that it has nothing to read.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// Pending while a read would find nothing for certain.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Makes the close a reset, which no peer takes for a clean end.
+    fn reset_when_closed(&self);
+}
+
+impl Socket for TcpStream {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+
+    fn reset_when_closed(&self) {
+        self.set_zero_linger().ok();
+    }
+}
+
+/// One side of what is passed on.
+pub(crate) struct Leg<S> {
+    pub(crate) socket: S,
+    pub(crate) inbox: Inbox,
+    core: Rc<Core>,
+    /// Whether its bytes are counted, as the clients' are.
+    is_client: bool,
+}
+
+impl<S: Socket> Leg<S> {
+    /// To a client.
+    pub(crate) fn client(socket: S, core: Rc<Core>) -> Self {
+        Self { socket, inbox: Inbox::default(), core, is_client: true }
+    }
+
+    /// To a worker.
+    pub(crate) fn worker(socket: S, core: Rc<Core>) -> Self {
+        Self { socket, inbox: Inbox::default(), core, is_client: false }
+    }
+
+    /// See [`Inbox::poll_fill`].
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let n = ready!(self.inbox.poll_fill(cx, &mut self.socket, &self.core.buffers))?;
+        if self.is_client {
+            self.core.counters.bytes_received.add(n as u64);
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    /// Writes some of the parts, in their order.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let socket = Pin::new(&mut self.socket);
+        let n = match parts {
+            [one] => ready!(socket.poll_write(cx, one))?,
+            several => ready!(socket.poll_write_vectored(cx, several))?,
+        };
+        if n == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        if self.is_client {
+            self.core.counters.bytes_sent.add(n as u64);
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    /// Ready when the peer has ended the connection, or sent more than there is room for: then its
+    /// end cannot be seen. What comes meanwhile is for the next request.
+    pub(crate) fn poll_hung_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while !self.inbox.is_full() {
+            match ready!(self.poll_fill(cx)) {
+                Ok(0) | Err(_) => return Poll::Ready(()),
+                Ok(_) => {}
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Writes what is buffered inside the stream, as TLS does.
+    pub(crate) async fn flush(&mut self) -> io::Result<()> {
+        poll_fn(|cx| Pin::new(&mut self.socket).poll_flush(cx)).await
+    }
+
+    /// What is kept is not needed any more.
+    pub(crate) fn let_go(&mut self) {
+        self.inbox.let_go(&self.core.buffers);
+    }
+
+    /// The socket, and what was read from it and not taken.
+    pub(crate) fn into_parts(mut self) -> (S, Vec<u8>) {
+        let unread = self.inbox.take(&self.core.buffers);
+        (self.socket, unread)
+    }
+
+    /// The buffers of its thread.
+    pub(crate) fn buffers(&self) -> &Buffers {
+        &self.core.buffers
+    }
+}

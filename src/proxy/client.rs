@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -114,6 +115,17 @@ impl<S: Socket> Client<S> {
     /// The answer is through: the next request is awaited from now on.
     pub(crate) fn answered(&mut self) {
         self.awaited_since = Instant::now();
+    }
+
+    /// The outcome of `future`, or `None` when the client hangs up before. What it sends meanwhile
+    /// waits.
+    pub(crate) async fn unless_gone<F: Future>(&mut self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending => self.leg.poll_hung_up(cx).map(|()| None),
+        })
+        .await
     }
 
     /// Takes a request's body that nobody will read, if all of it is here. Else the connection is of no

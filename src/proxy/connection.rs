@@ -173,14 +173,18 @@ impl Connection {
         hold: &mut Hold<'_>,
     ) -> Next {
         let head = client.leg.inbox.kept().to_vec();
-        match service::ponder(self, &head, ask, hold).await {
-            Ok(Found::Forward(order, visit)) => {
+        let found = client.unless_gone(service::ponder(self, &head, ask, hold)).await;
+        match found {
+            Some(Ok(Found::Forward(order, visit))) => {
                 self.forward(client, ask, order, hold, visit.as_deref()).await
             }
-            Ok(Found::Answer(response, upgraded)) => {
+            Some(Ok(Found::Answer(response, upgraded))) => {
                 self.respond(client, ask, response, upgraded, false).await
             }
-            Err((refusal, visit)) => self.refuse(client, ask, &refusal, visit.as_deref()).await,
+            Some(Err((refusal, visit))) => {
+                self.refuse(client, ask, &refusal, visit.as_deref()).await
+            }
+            None => Next::Close,
         }
     }
 
@@ -209,11 +213,12 @@ impl Connection {
                 Err(SendError::Unreachable(error)) => {
                     let head = request.client.leg.inbox.kept().to_vec();
                     let other = self.other_order(&head, ask, &order, hold, visit, &error);
-                    match Box::pin(other).await {
-                        Ok(other) => order = other,
-                        Err(refusal) => {
+                    match Box::pin(request.client.unless_gone(other)).await {
+                        Some(Ok(other)) => order = other,
+                        Some(Err(refusal)) => {
                             return Box::pin(self.refuse(client, ask, &refusal, visit)).await;
                         }
+                        None => return Next::Close,
                     }
                     request.upload.replace_head(head_len, &order.head);
                     head_len = order.head.len();

@@ -4,12 +4,14 @@ use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::mpsc;
-use tokio::task::{LocalSet, spawn_local};
+use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
@@ -79,7 +81,6 @@ impl DataPlane {
             let own = listeners.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
             let thread = Thread {
                 listeners: own,
-                runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
                 table: Arc::clone(&table),
                 settings: Arc::clone(&settings),
                 live: live.clone(),
@@ -92,7 +93,10 @@ impl DataPlane {
                 end: End(end.clone()),
             };
             let name = format!("proxy-{number}");
-            plane.threads.push(thread::Builder::new().name(name).spawn(|| thread.run())?);
+            let (report, started) = std::sync::mpsc::sync_channel(1);
+            let run = || thread.run(report);
+            plane.threads.push(thread::Builder::new().name(name).spawn(run)?);
+            started.recv().map_err(io::Error::other)??;
             plane.counters.add_thread(counters);
         }
         Ok(plane)
@@ -179,7 +183,6 @@ impl Drop for End {
 /// What a thread takes along.
 struct Thread {
     listeners: Vec<TcpListener>,
-    runtime: tokio::runtime::Runtime,
     table: Arc<PublishedTable>,
     settings: Arc<ArcSwap<ProxySettings>>,
     live: Option<Arc<Live>>,
@@ -193,8 +196,18 @@ struct Thread {
 }
 
 impl Thread {
-    fn run(self) {
+    /// Reports whether it could start, and lives until the shutdown is over.
+    fn run(self, report: SyncSender<io::Result<()>>) {
         let _end = self.end;
+        // Its tasks never leave the thread, and so need no locks.
+        let runtime =
+            Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+        let runtime = match runtime {
+            Ok(runtime) => runtime,
+            // Whoever started the thread awaits this.
+            Err(error) => return drop(report.send(Err(error))),
+        };
+        report.send(Ok(())).ok();
         let core = Rc::new(Core {
             table: self.table,
             settings: self.settings,
@@ -209,7 +222,6 @@ impl Thread {
             open: OpenConnections::default(),
             live: self.live,
         });
-        let local = LocalSet::new();
         let life = async {
             let mut accepting = Vec::new();
             for listener in self.listeners {
@@ -246,10 +258,8 @@ impl Thread {
             sweeping.abort();
             clock.abort();
         };
-        local.block_on(&self.runtime, life);
-        // Drops the connections that are left, while the runtime's timers and sockets still live.
-        let _entered = self.runtime.enter();
-        drop(local);
+        // Afterwards the runtime drops the connections that are left.
+        runtime.block_on(life);
     }
 }
 

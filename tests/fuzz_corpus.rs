@@ -74,6 +74,7 @@ fn mutated(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Input> {
 #[case::worker_file("worker_file", targets::worker_file)]
 #[case::deployment("deployment", targets::deployment)]
 #[case::manifest("manifest", targets::manifest)]
+#[case::proxy_protocol("proxy_protocol", targets::proxy_protocol)]
 #[case::routing("routing", targets::routing)]
 #[case::launcher_policy("launcher_policy", targets::launcher_policy)]
 fn seeds_and_their_mutations_break_no_property(#[case] name: &str, #[case] target: fn(&[u8])) {

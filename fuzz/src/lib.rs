@@ -6,11 +6,13 @@
 
 mod documents;
 mod launcher_policy;
+mod proxy_protocol;
 mod routing;
 mod site;
 mod yaml;
 
 pub use documents::{deployment, manifest};
 pub use launcher_policy::launcher_policy;
+pub use proxy_protocol::proxy_protocol;
 pub use routing::routing;
 pub use yaml::{config, worker_file};

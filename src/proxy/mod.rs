@@ -23,6 +23,7 @@ mod listener;
 mod live;
 mod path;
 mod pool;
+pub mod proxy_protocol;
 mod pump;
 mod respond;
 mod routing;

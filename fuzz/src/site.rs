@@ -136,6 +136,7 @@ fn settings() -> ProxySettings {
             max_body_bytes: 1 << 20,
             max_connections: 100,
             trusted_proxies: vec![],
+            proxy_protocol: Vec::new(),
         },
         static_files: StaticSettings {
             enabled: true,

@@ -161,6 +161,7 @@ impl Merge<'_> {
             // Cannot be without a parent: it is the path of a file.
             config_dir: sources.server_yaml.parent().unwrap_or(&sources.root).to_owned(),
             listener: server.listener,
+            https: server.https,
             static_files: server.static_files,
             rollout: workers.rollout,
             deployments: DeploymentSettings {

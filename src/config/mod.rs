@@ -12,6 +12,7 @@ mod document;
 mod editor;
 mod effective;
 pub mod grants;
+mod https;
 mod limits;
 mod load;
 mod positions;

@@ -115,6 +115,37 @@ impl<'d> Section<'_, 'd> {
         found
     }
 
+    /// The sections of the list at `key`; `<n>` stands for their places in documentation.
+    pub(super) fn items<T>(
+        &mut self,
+        key: &'static str,
+        mut read: impl FnMut(&mut Section<'_, 'd>) -> T,
+    ) -> Vec<T> {
+        let mut schema = self.ask(key);
+        schema.push("<n>".to_owned());
+        let items = match self.entries.and_then(|entries| entries.get(key)) {
+            None | Some(Value::Null) => return Vec::new(),
+            Some(Value::Sequence(items)) => items,
+            Some(other) => {
+                self.mismatch(key, self.position(key), "a list", other);
+                return Vec::new();
+            }
+        };
+        let mut found = Vec::with_capacity(items.len());
+        for (index, value) in items.iter().enumerate() {
+            let path = [self.path_of(key), vec![index.to_string()]].concat();
+            if !value.is_mapping() {
+                let at = self.scope.document.positions.value(&path);
+                let message =
+                    format!("{} must be a mapping, not {}", quoted(&path), describe(value));
+                self.error(at, message);
+                continue;
+            }
+            found.push(Section::read(self.scope, value, path, schema.clone(), &mut read));
+        }
+        found
+    }
+
     /// Names and texts at `key`, where variables that differ by worker stay. A value that
     /// becomes empty by its variables is left out; one that is written empty is kept.
     pub(super) fn texts(
@@ -204,6 +235,11 @@ impl<'d> Section<'_, 'd> {
     /// Where the value at `key` begins.
     pub(super) fn position(&self, key: &str) -> Position {
         self.scope.document.positions.value(&self.path_of(key))
+    }
+
+    /// Where the section itself begins.
+    pub(super) fn place(&self) -> Position {
+        self.scope.document.positions.value(&self.path)
     }
 
     /// Notes a finding.

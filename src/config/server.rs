@@ -5,12 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::grants;
+use super::https;
 use super::limits;
 use super::scope::{BIN_DIR, Known};
 use super::section::{Located, Section};
 use super::settings::{
-    DiscoverySettings, Grant, ListenerSettings, Mode, RolloutSettings, StaticSettings,
-    WorkerOverrides,
+    DiscoverySettings, Grant, HttpsSettings, ListenerSettings, Mode, RolloutSettings,
+    StaticSettings, WorkerOverrides,
 };
 use super::units::{network, relative_glob, size};
 use crate::ids::{RoutePath, WorkerName};
@@ -22,6 +23,7 @@ pub(super) const DAY: u64 = 24 * 60 * 60;
 pub(super) struct ServerFile {
     pub(super) mode: Option<Located<Mode>>,
     pub(super) listener: ListenerSettings,
+    pub(super) https: HttpsSettings,
     pub(super) static_files: StaticSettings,
     pub(super) workers: WorkersPart,
 }
@@ -49,15 +51,16 @@ pub(super) enum DiscoveryMode {
 
 /// Reads the file; relative paths start from `root`.
 pub(super) fn read(file: &mut Section<'_, '_>, root: &Path) -> ServerFile {
-    let (mode, listener, static_files) = file.section("server", |server| {
+    let (mode, listener, https, static_files) = file.section("server", |server| {
         (
             server.parsed("deployment_mode", parse_mode),
             read_listener(server),
+            server.section("https", |section| https::read(section, root)),
             server.section("static", |section| read_static(section, root)),
         )
     });
     let workers = file.section("workers", |section| read_workers(section, root));
-    ServerFile { mode, listener, static_files, workers }
+    ServerFile { mode, listener, https, static_files, workers }
 }
 
 /// `dev` or `prod`.
@@ -99,6 +102,7 @@ fn read_listener(server: &mut Section<'_, '_>) -> ListenerSettings {
             .number("max_connections", 1..=1_000_000_u32)
             .map_or(16_384, |number| number as usize),
         trusted_proxies: server.list("trusted_proxies", network).unwrap_or_default(),
+        proxy_protocol: server.list("proxy_protocol", network).unwrap_or_default(),
     }
 }
 

@@ -43,6 +43,8 @@ pub struct Settings {
     pub config_dir: PathBuf,
     /// The public listener.
     pub listener: ListenerSettings,
+    /// TLS on the listener beside it.
+    pub https: HttpsSettings,
     /// `/static/…`.
     pub static_files: StaticSettings,
     /// Ports, delays and limits of generations.
@@ -81,6 +83,36 @@ pub struct ListenerSettings {
     pub max_connections: usize,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNetwork>,
+    /// Networks whose connections begin with a header of the PROXY protocol, each of them; those of
+    /// others do not.
+    pub proxy_protocol: Vec<IpNetwork>,
+}
+
+/// TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HttpsSettings {
+    /// Where certificates and their keys are. The first is for clients that name no server, or one
+    /// that is in none of them. Empty where there is no HTTPS.
+    pub certificates: Vec<CertificateSource>,
+    /// Whether requests without TLS are sent to HTTPS. Only with a certificate.
+    pub redirect_http: bool,
+    /// How long browsers shall use nothing but HTTPS (RFC 6797); zero: they are not told. Only with
+    /// a certificate.
+    pub hsts_max_age: Duration,
+}
+
+/// Where a certificate and its key are, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CertificateSource {
+    /// In files.
+    Files {
+        /// The certificate, and those of its issuers behind it.
+        certificate: PathBuf,
+        /// Its key.
+        key: PathBuf,
+    },
+    /// In two credentials of the service, `<name>.crt` and `<name>.key`.
+    Credential(CredentialName),
 }
 
 /// An address range in CIDR form.

@@ -10,7 +10,7 @@ use rstest::rstest;
 use super::document::Document;
 use super::scope::Scope;
 use super::section::{Section, read_root};
-use super::settings::Mode;
+use super::settings::{CertificateSource, Mode};
 use super::worker::WorkerFile;
 use super::*;
 
@@ -76,6 +76,8 @@ fn keys_documented(heading: &str) -> BTreeSet<String> {
 fn keys_written(value: &serde_yaml::Value, path: &str, keys: &mut BTreeSet<String>) {
     if path == "workers.paths" {
         keys.insert("workers.paths.<route>.*".into());
+    } else if path == "server.https.certificates" {
+        assert_eq!(value.as_sequence().map(Vec::len), Some(0), "what is shipped has none");
     } else if let (Some(entries), false) = (value.as_mapping(), path.ends_with(".env")) {
         for (key, value) in entries {
             let key = key.as_str().unwrap();
@@ -90,9 +92,10 @@ fn keys_written(value: &serde_yaml::Value, path: &str, keys: &mut BTreeSet<Strin
 #[test]
 fn every_key_is_read_shipped_and_documented() {
     let root = Path::new("/srv");
-    // What is shipped grants nothing, as there is no worker to grant it to.
+    // What is shipped grants nothing, as there is no worker to grant it to, and has no certificate.
     let granting = SERVER.replace("grants: {}", "grants: {index: {}}");
-    let server = keys_read(|file| server::read(file, root), &granting);
+    let full = granting.replace("certificates: []", "certificates: [{}]");
+    let server = keys_read(|file| server::read(file, root), &full);
     let deployment = keys_read(|file| deployment::read(file, root, "workers"), DEPLOYMENT);
     let worker = keys_read(worker::read_keys, "");
     assert_eq!(keys_documented("server.yaml"), server);
@@ -101,7 +104,8 @@ fn every_key_is_read_shipped_and_documented() {
     for (text, read) in [(SERVER, server), (DEPLOYMENT, deployment)] {
         let mut written = BTreeSet::new();
         keys_written(&serde_yaml::from_str(text).unwrap(), "", &mut written);
-        let read = read.into_iter().filter(|key| !key.starts_with("workers.grants."));
+        let absent = ["workers.grants.", "server.https.certificates."];
+        let read = read.into_iter().filter(|key| absent.iter().all(|it| !key.starts_with(it)));
         assert_eq!(written, read.collect::<BTreeSet<_>>());
     }
 }
@@ -194,6 +198,20 @@ fn the_same_twice_is_no_contradiction() {
 fn a_port_of_the_workers_is_a_doubtful_listener() {
     let loaded = parse_texts("server: {port: 9500}", "").unwrap();
     assert!(loaded.warnings[0].message.contains("9500"));
+}
+
+#[test]
+fn certificates_are_files_or_credentials_in_their_order() {
+    let text = "server: {https: {certificates: [{credential: shop}, \
+                {certificate: tls/a.pem, key: /etc/a.key}], redirect_http: true, \
+                hsts_max_age_seconds: 60}}";
+    let https = parse_texts(text, "").unwrap().settings.https;
+    let files =
+        CertificateSource::Files { certificate: "/srv/tls/a.pem".into(), key: "/etc/a.key".into() };
+    let credential = CertificateSource::Credential("shop".parse().unwrap());
+    assert_eq!(https.certificates, [credential, files]);
+    assert!(https.redirect_http);
+    assert_eq!(https.hsts_max_age, Duration::from_secs(60));
 }
 
 #[test]

@@ -208,6 +208,7 @@ fn settings() -> ProxySettings {
             max_body_bytes: 0,
             max_connections: 1000,
             trusted_proxies: vec![],
+            proxy_protocol: Vec::new(),
         },
         static_files: StaticSettings {
             enabled: true,

@@ -44,6 +44,7 @@ pub(crate) fn settings() -> ProxySettings {
             max_body_bytes: 1 << 20,
             max_connections: 1000,
             trusted_proxies: vec![],
+            proxy_protocol: Vec::new(),
         },
         static_files: StaticSettings {
             enabled: true,

@@ -15,5 +15,6 @@ pub mod proxy;
 pub mod rollout;
 pub mod sd;
 pub mod store;
+pub mod tls;
 pub mod version;
 pub mod watch;

@@ -11,6 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("config", &["ids"]),
     ("store", &["ids"]),
     ("sd", &["ids"]),
+    ("tls", &["ids", "config"]),
     ("watch", &[]),
     ("http1", &[]),
     ("proxy", &["ids", "config", "http1"]),

@@ -1,0 +1,49 @@
+//! What new handshakes use, replaced as a whole.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use rustls::{Error, ServerConfig};
+
+use super::Certificates;
+use super::server_config::{Sessions, server_config};
+
+/// The configuration of new handshakes. A connection keeps what it began with.
+#[derive(Debug)]
+pub struct PublishedTls {
+    current: ArcSwapOption<ServerConfig>,
+    sessions: Sessions,
+    alpn: Vec<Vec<u8>>,
+}
+
+impl PublishedTls {
+    /// Without certificates so far. `alpn` are the protocols that can be spoken over TLS (RFC 7301),
+    /// such as `http/1.1`, the preferred one first. A client that offers others only is refused; one
+    /// that offers none is served.
+    ///
+    /// # Errors
+    /// The kernel gives no random bytes.
+    pub fn new(alpn: &[&str]) -> Result<Arc<Self>, Error> {
+        let alpn = alpn.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+        let (current, sessions) = (ArcSwapOption::empty(), Sessions::new()?);
+        Ok(Arc::new(Self { current, sessions, alpn }))
+    }
+
+    /// Takes certificates into use, in place of all before.
+    ///
+    /// # Errors
+    /// None that a configuration could cause; the one before stays.
+    pub fn publish(&self, certificates: &Certificates) -> Result<(), Error> {
+        let config = match certificates.is_empty() {
+            true => None,
+            false => Some(server_config(certificates, &self.sessions, &self.alpn)?),
+        };
+        self.current.store(config.map(Arc::new));
+        Ok(())
+    }
+
+    /// For one handshake. `None` where there are no certificates.
+    pub fn current(&self) -> Option<Arc<ServerConfig>> {
+        self.current.load_full()
+    }
+}

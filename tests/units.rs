@@ -4,10 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const UNITS: [&str; 6] = [
+const UNITS: [&str; 7] = [
     "tqserver.service",
     "tq-launcher.service",
     "tqserver.socket",
+    "tqserver-https.socket",
     "tqserver-control.socket",
     "tq-workers.target",
     "tq-workers.slice",
@@ -66,15 +67,29 @@ fn services_give_up_what_they_do_not_need() {
 #[test]
 fn sockets_have_the_names_that_tqserver_takes() {
     assert_eq!(settings(&unit("tqserver.socket"), "FileDescriptorName"), ["http"]);
+    assert_eq!(settings(&unit("tqserver-https.socket"), "FileDescriptorName"), ["https"]);
     assert_eq!(settings(&unit("tqserver-control.socket"), "FileDescriptorName"), ["control"]);
 }
 
 /// No limit of ours ends a silent tunnel, so the kernel must notice that its client has vanished.
 #[test]
 fn clients_that_vanish_are_noticed() {
-    let socket = unit("tqserver.socket");
-    assert_eq!(settings(&socket, "KeepAlive"), ["yes"]);
-    assert_eq!(settings(&socket, "KeepAliveTimeSec"), ["60"]);
+    for socket in ["tqserver.socket", "tqserver-https.socket"].map(unit) {
+        assert_eq!(settings(&socket, "KeepAlive"), ["yes"]);
+        assert_eq!(settings(&socket, "KeepAliveTimeSec"), ["60"]);
+    }
+}
+
+/// It is for those who have a certificate, and comes with the service alone: a service that runs
+/// without it never gets it.
+#[test]
+fn the_socket_of_https_is_enabled_by_hand() {
+    let socket = unit("tqserver-https.socket");
+    assert_eq!(settings(&socket, "Service"), ["tqserver.service"]);
+    assert_eq!(settings(&socket, "WantedBy"), ["tqserver.service"]);
+    let service = unit("tqserver.service");
+    let also = settings(&service, "Also");
+    assert!(also.iter().all(|units| !units.contains("https")), "{also:?}");
 }
 
 #[test]

@@ -170,7 +170,7 @@ fn foreground(args: &Args, settings: &Settings) -> anyhow::Result<InheritedSocke
     };
     let listener = sockets::bind_foreground(listen)?;
     tracing::info!("listening on http://{}", listener.local_addr()?);
-    Ok(InheritedSockets { http: vec![listener], control: None })
+    Ok(InheritedSockets { http: vec![listener], https: Vec::new(), control: None })
 }
 
 fn warn_of_port(listeners: &[std::net::TcpListener], settings: &Settings) {

@@ -80,6 +80,11 @@ impl<'a> Prepared<'a> {
         settings: &'a Settings,
         mut sockets: InheritedSockets,
     ) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            sockets.https.is_empty(),
+            "inherited socket \"https\": this version does not serve it yet; \
+             systemctl disable --now tqserver-https.socket"
+        );
         let output = match journal::is_present() {
             true => Output::Journal,
             false => Output::Files(paths.output()),

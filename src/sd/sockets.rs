@@ -30,6 +30,8 @@ const FIRST_FD: RawFd = 3;
 pub struct InheritedSockets {
     /// The public listeners, at least one; several with `ReusePort=yes` or several addresses.
     pub http: Vec<TcpListener>,
+    /// The same for TLS, where its unit is enabled.
+    pub https: Vec<TcpListener>,
     /// The control socket, where its unit is enabled.
     pub control: Option<UnixListener>,
 }
@@ -39,6 +41,7 @@ impl InheritedSockets {
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self {
             http: self.http.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?,
+            https: self.https.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?,
             control: self.control.as_ref().map(UnixListener::try_clone).transpose()?,
         })
     }
@@ -46,7 +49,9 @@ impl InheritedSockets {
     /// Each socket and what it is for, as [`Self::handed_over`] takes them.
     pub fn by_role(&self) -> impl Iterator<Item = (Role, BorrowedFd<'_>)> {
         let http = self.http.iter().map(|listener| (Role::Http, listener.as_fd()));
-        http.chain(self.control.iter().map(|listener| (Role::Control, listener.as_fd())))
+        let https = self.https.iter().map(|listener| (Role::Https, listener.as_fd()));
+        http.chain(https)
+            .chain(self.control.iter().map(|listener| (Role::Control, listener.as_fd())))
     }
 
     /// Takes sockets that another process had, with the same checks as those of systemd.
@@ -61,6 +66,8 @@ impl InheritedSockets {
 pub enum Role {
     /// The public listener.
     Http,
+    /// The public listener for TLS.
+    Https,
     /// The control socket.
     Control,
 }
@@ -69,6 +76,7 @@ impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Http => "\"http\"",
+            Self::Https => "\"https\"",
             Self::Control => "\"control\"",
         })
     }
@@ -78,8 +86,9 @@ impl Role {
     fn from_name(index: usize, name: &str) -> Result<Self, SocketError> {
         match name {
             "http" => Ok(Self::Http),
+            "https" => Ok(Self::Https),
             "control" => Ok(Self::Control),
-            "https" | "admin" => Err(SocketError::Reserved { name: name.to_owned() }),
+            "admin" => Err(SocketError::Reserved { name: name.to_owned() }),
             // "unknown" is what systemd itself calls a socket without a name.
             other => Err(SocketError::UnknownName { index: index + 1, name: other.to_owned() }),
         }
@@ -87,14 +96,16 @@ impl Role {
 
     fn expected(self) -> &'static str {
         match self {
-            Self::Http => "a listening TCP socket",
+            Self::Http | Self::Https => "a listening TCP socket",
             Self::Control => "a listening unix stream socket",
         }
     }
 
     fn accepts(self, family: Option<AddressFamily>) -> bool {
         match self {
-            Self::Http => matches!(family, Some(AddressFamily::Inet | AddressFamily::Inet6)),
+            Self::Http | Self::Https => {
+                matches!(family, Some(AddressFamily::Inet | AddressFamily::Inet6))
+            }
             Self::Control => family == Some(AddressFamily::Unix),
         }
     }
@@ -171,17 +182,18 @@ fn is_open(fd: RawFd) -> bool {
 /// Puts each descriptor where its role belongs, once it was found to be what it should be.
 fn assign(sockets: Vec<(Role, OwnedFd)>) -> Result<InheritedSockets, SocketError> {
     let names: Vec<_> = sockets.iter().map(|(role, _)| role.to_string()).collect();
-    let mut http = Vec::new();
+    let (mut http, mut https) = (Vec::new(), Vec::new());
     let mut control = Vec::new();
     for (role, fd) in sockets {
         check_kind(role, &fd)?;
         let prepare = |error| SocketError::Prepare { role, error };
         fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|errno| prepare(errno.into()))?;
         match role {
-            Role::Http => {
+            Role::Http | Role::Https => {
                 let listener = TcpListener::from(fd);
                 listener.set_nonblocking(true).map_err(prepare)?;
-                http.push(listener);
+                let public = if role == Role::Http { &mut http } else { &mut https };
+                public.push(listener);
             }
             Role::Control => {
                 let listener = UnixListener::from(fd);
@@ -196,7 +208,7 @@ fn assign(sockets: Vec<(Role, OwnedFd)>) -> Result<InheritedSockets, SocketError
     if control.len() > 1 {
         return Err(SocketError::SeveralControl(control.len()));
     }
-    Ok(InheritedSockets { http, control: control.pop() })
+    Ok(InheritedSockets { http, https, control: control.pop() })
 }
 
 fn check_kind(role: Role, fd: &OwnedFd) -> Result<(), SocketError> {

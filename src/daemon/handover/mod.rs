@@ -217,7 +217,8 @@ mod tests {
     }
 
     fn sockets() -> InheritedSockets {
-        InheritedSockets { http: vec![TcpListener::bind("127.0.0.1:0").unwrap()], control: None }
+        let http = vec![TcpListener::bind("127.0.0.1:0").unwrap()];
+        InheritedSockets { http, https: Vec::new(), control: None }
     }
 
     #[tokio::test]

@@ -37,8 +37,8 @@ pub enum SocketError {
     },
     /// A socket without a name, or with one that means nothing here.
     #[error(
-        "inherited socket {index} is called {name:?}, and only \"http\" and \"control\" are \
-         known: set FileDescriptorName= in its .socket unit"
+        "inherited socket {index} is called {name:?}, and only \"http\", \"https\" and \
+         \"control\" are known: set FileDescriptorName= in its .socket unit"
     )]
     UnknownName {
         /// Its place in LISTEN_FDNAMES, from 1.

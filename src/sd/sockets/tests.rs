@@ -11,8 +11,8 @@ fn env(pid: &str, fds: &str, names: &str) -> ListenEnv {
 
 #[test]
 fn names_decide_in_any_order() {
-    let roles = env("7", "3", "control:http:http").roles(7).unwrap();
-    assert_eq!(roles, Some(vec![Role::Control, Role::Http, Role::Http]));
+    let roles = env("7", "4", "control:http:https:http").roles(7).unwrap();
+    assert_eq!(roles, Some(vec![Role::Control, Role::Http, Role::Https, Role::Http]));
 }
 
 #[rstest]
@@ -34,7 +34,6 @@ fn nothing_passed_is_no_error(#[case] pid: &str, #[case] fds: &str, #[case] name
 #[case::unnamed("7", "1", "unknown", "socket 1 is called \"unknown\"")]
 #[case::default_name("7", "1", "tqserver.socket", "FileDescriptorName=")]
 #[case::empty_name("7", "2", "http:", "socket 2 is called \"\"")]
-#[case::https("7", "2", "http:https", "\"https\": this version does not serve it")]
 #[case::admin("7", "2", "admin:http", "\"admin\": this version does not serve it")]
 fn wrong_variables_are_refused_with_what_was_found(
     #[case] pid: &str,
@@ -57,17 +56,20 @@ fn unix(dir: &tempfile::TempDir, name: &str) -> OwnedFd {
 #[test]
 fn listeners_arrive_ready_for_an_event_loop() {
     let dir = tempfile::tempdir().unwrap();
-    let (first, second, control) = (tcp(), tcp(), unix(&dir, "c"));
-    for fd in [&first, &second, &control] {
+    let (first, second, tls, control) = (tcp(), tcp(), tcp(), unix(&dir, "c"));
+    for fd in [&first, &second, &tls, &control] {
         // As systemd passes them.
         fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
     }
-    let sockets =
-        assign(vec![(Role::Http, first), (Role::Control, control), (Role::Http, second)]).unwrap();
-    assert_eq!(sockets.http.len(), 2);
+    let passed =
+        [(Role::Http, first), (Role::Https, tls), (Role::Control, control), (Role::Http, second)];
+    let sockets = assign(passed.into()).unwrap();
+    assert_eq!((sockets.http.len(), sockets.https.len()), (2, 1));
+    let roles: Vec<_> = sockets.by_role().map(|(role, _)| role).collect();
+    assert_eq!(roles, [Role::Http, Role::Http, Role::Https, Role::Control]);
     let control = sockets.control.unwrap();
     assert_eq!(control.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-    for listener in &sockets.http {
+    for listener in sockets.http.iter().chain(&sockets.https) {
         assert_eq!(listener.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         let flags = fcntl(listener, FcntlArg::F_GETFD).unwrap();
         assert_eq!(FdFlag::from_bits_retain(flags), FdFlag::FD_CLOEXEC);
@@ -77,6 +79,11 @@ fn listeners_arrive_ready_for_an_event_loop() {
 #[rstest]
 #[case::datagram(Role::Http, UdpSocket::bind("127.0.0.1:0").unwrap().into(), "Datagram")]
 #[case::file(Role::Http, tempfile::tempfile().unwrap().into(), "is not a socket")]
+#[case::unix_as_https(
+    Role::Https,
+    std::os::unix::net::UnixStream::pair().unwrap().0.into(),
+    "must be a listening TCP socket"
+)]
 #[case::tcp_as_control(Role::Control, tcp(), "is a listening Inet Stream socket")]
 #[case::connected(
     Role::Control,

@@ -17,7 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("proxy", &["ids", "config", "http1"]),
     // tq-launcher is a program of its own below it, with a log and a version.
     ("launcher", &["ids", "config", "store", "sd", "version"]),
-    ("rollout", &["ids", "config", "store", "proxy", "launcher", "sd"]),
+    ("rollout", &["ids", "config", "store", "tls", "proxy", "launcher", "sd"]),
     ("build", &["ids", "config", "store", "version"]),
     ("admin", &["ids", "config"]),
     ("dev", &["ids", "config", "build", "watch", "proxy", "rollout", "admin"]),
@@ -25,8 +25,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "ids", "config", "store", "sd", "watch", "proxy", "launcher", "rollout", "admin",
-            "dev", "version",
+            "ids", "config", "store", "sd", "watch", "tls", "proxy", "launcher", "rollout",
+            "admin", "dev", "version",
         ],
     ),
 ];

@@ -6,6 +6,7 @@ mod control;
 mod development;
 mod follow;
 mod handover;
+mod https;
 mod lease;
 mod paths;
 mod reloads;
@@ -25,8 +26,10 @@ use crate::launcher::{LaunchError, Launcher as _};
 use crate::sd::logging;
 use crate::sd::notify::Notifier;
 use crate::sd::sockets::{self, InheritedSockets, ListenEnv};
+use crate::tls::TlsError;
 pub use args::Args;
 use handover::{Predecessor, Stage};
+use https::Https;
 use running::Prepared;
 
 /// sysexits.h: something in the configuration is not as it should be.
@@ -66,7 +69,7 @@ pub fn main(args: &Args) -> ExitCode {
                 // What is wrong is the log itself.
                 false => _ = writeln!(std::io::stderr(), "{error:#}"),
             }
-            let config = error.downcast_ref::<ConfigErrors>().is_some();
+            let config = error.is::<ConfigErrors>() || error.is::<TlsError>();
             if config { EX_CONFIG.into() } else { ExitCode::FAILURE }
         }
     }
@@ -104,8 +107,9 @@ async fn serve(
         None => foreground(args, &loaded.settings)?,
     };
     warn_of_port(&sockets.http, &loaded.settings);
+    let https = Https::open(&sources.environment, &loaded.settings, &sockets)?;
 
-    let prepared = Prepared::new(args, &paths, &loaded.settings, sockets).await?;
+    let prepared = Prepared::new(args, &paths, &loaded.settings, sockets, https).await?;
     let mut daemon = prepared.start(sources, predecessor, in_foreground).await?;
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

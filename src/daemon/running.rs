@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::control::DaemonControl;
 use super::development::Development;
 use super::handover::{Handover, Predecessor, Program, Successor};
+use super::https::Https;
 use super::reloads::Reloads;
 use super::{Args, follow, paths};
 use crate::admin;
@@ -33,6 +34,7 @@ use crate::rollout::state::StateFile;
 use crate::sd::journal;
 use crate::sd::notify::Notifier;
 use crate::sd::sockets::InheritedSockets;
+use crate::tls::{Certificates, PublishedTls};
 
 /// How many may wait for a handover.
 const ASKERS: usize = 256;
@@ -43,6 +45,7 @@ pub(super) struct Prepared<'a> {
     paths: &'a paths::Paths,
     settings: &'a Settings,
     sockets: InheritedSockets,
+    https: Https,
     output: Output,
     launcher: Arc<BusLauncher>,
     program: Arc<Program>,
@@ -79,6 +82,7 @@ impl<'a> Prepared<'a> {
         paths: &'a paths::Paths,
         settings: &'a Settings,
         mut sockets: InheritedSockets,
+        https: Https,
     ) -> anyhow::Result<Self> {
         anyhow::ensure!(
             sockets.https.is_empty(),
@@ -97,7 +101,7 @@ impl<'a> Prepared<'a> {
         }
         let program = Program::of_process().context("cannot tell which program this is")?;
         let program = Arc::new(program);
-        Ok(Self { args, paths, settings, sockets, output, launcher, program })
+        Ok(Self { args, paths, settings, sockets, https, output, launcher, program })
     }
 
     /// Starts the parts. With a `predecessor` connections are accepted only once we serve what it
@@ -108,17 +112,24 @@ impl<'a> Prepared<'a> {
         predecessor: Option<Arc<Predecessor>>,
         in_foreground: bool,
     ) -> anyhow::Result<Daemon> {
-        let Self { args, paths, settings, sockets, output, launcher, program } = self;
+        let Self { args, paths, settings, sockets, https, output, launcher, program } = self;
         let serving = match &predecessor {
             Some(predecessor) => predecessor.our_turn().await?,
             None => Vec::new(),
         };
         let (table, feed) = (PublishedTable::new(), Feed::new());
         let shared = Arc::new(ArcSwap::from_pointee(proxy_settings(settings)));
-        let apply = apply(Arc::clone(&launcher), output.clone(), Arc::clone(&shared), settings);
+        let apply = apply(
+            Arc::clone(&launcher),
+            output.clone(),
+            Arc::clone(&shared),
+            https.published,
+            settings,
+        );
         let Development { session, live, rebuild } =
             Development::open(&sources, settings, &feed, &table).await;
-        let mut loader = Loader::new(sources, output.clone(), args.verify_scope(), paths.state());
+        let mut loader = Loader::new(sources, output.clone(), args.verify_scope(), paths.state())
+            .with_tls(https.loader);
         if let Some(session) = &session {
             loader = loader.holding_back(session.held_back());
         }
@@ -320,10 +331,11 @@ fn apply(
     launcher: Arc<BusLauncher>,
     output: Output,
     shared: Arc<ArcSwap<ProxySettings>>,
+    tls: Arc<PublishedTls>,
     first: &Settings,
-) -> impl Fn(&Settings) + Send + use<> {
+) -> impl Fn(&Settings, &Certificates) + Send + use<> {
     let (port, live_reload) = (first.listener.port, first.live_reload.clone());
-    move |settings| {
+    move |settings, certificates| {
         if settings.listener.port != port {
             tracing::warn!("server.port changed: that takes effect with a restart");
         }
@@ -333,6 +345,9 @@ fn apply(
         }
         launcher.update(LauncherConfig::new(settings, output.clone()));
         shared.store(Arc::new(proxy_settings(settings)));
+        if let Err(error) = tls.publish(certificates) {
+            tracing::error!("the certificates before stay in use: {error}");
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use crate::store::document::ReadError;
 use crate::store::layout::DeployDir;
 use crate::store::manifest::Manifest;
 use crate::store::verify::{Scope, VerifyError, verify};
+use crate::tls::{Certificates, TlsError, TlsLoader};
 
 /// Reads what is wanted. Keeps the digests of files it has seen, so that looking again costs a
 /// stat for each.
@@ -37,6 +38,7 @@ pub struct Loader {
     digests: DigestCache,
     digests_file: PathBuf,
     held_back: Arc<HeldBack>,
+    tls: TlsLoader,
 }
 
 /// Workers of the source tree that are not to be started, though they have a program: it is older
@@ -50,6 +52,8 @@ pub struct Wanted {
     pub settings: Settings,
     /// What is allowed and still odd.
     pub warnings: Vec<String>,
+    /// For HTTPS.
+    pub certificates: Certificates,
     /// What is to be served.
     pub desired: Arc<Desired>,
 }
@@ -60,6 +64,9 @@ pub enum LoadError {
     /// A configuration file is not valid.
     #[error(transparent)]
     Config(#[from] ConfigErrors),
+    /// HTTPS is not possible.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Nothing was ever deployed.
     #[error("{}: no deployment yet; `tqctl build` makes one", .0.display())]
     NoManifest(PathBuf),
@@ -98,7 +105,14 @@ impl Loader {
     pub fn new(sources: Sources, output: Output, scope: Scope, state_dir: &Path) -> Self {
         let digests_file = state_dir.join("digests.json");
         let digests = DigestCache::load(&digests_file);
-        Self { sources, output, scope, digests, digests_file, held_back: Arc::default() }
+        let (held_back, tls) = (Arc::default(), TlsLoader::default());
+        Self { sources, output, scope, digests, digests_file, held_back, tls }
+    }
+
+    /// Reads certificates as well, if `tls` has a listener for them.
+    #[must_use]
+    pub fn with_tls(self, tls: TlsLoader) -> Self {
+        Self { tls, ..self }
     }
 
     /// Starts none of those that `held_back` names while it does.
@@ -110,6 +124,7 @@ impl Loader {
     /// What configuration and manifest (in development: the source tree) ask for now.
     pub fn load_wanted(&mut self) -> Result<Wanted, LoadError> {
         let loaded = config::load(&self.sources)?;
+        let tls = self.tls.load(&loaded.settings)?;
         let launcher = LauncherConfig::new(&loaded.settings, self.output.clone());
         let desired = match loaded.settings.mode {
             Mode::Prod => self.deployed(&loaded.settings, &launcher)?,
@@ -119,8 +134,10 @@ impl Loader {
             tracing::debug!("{}: {error}", self.digests_file.display());
         }
         let mut warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+        warnings.extend(tls.warnings);
         warnings.extend(hidden(&loaded.settings, &desired));
-        Ok(Wanted { settings: loaded.settings, warnings, desired: Arc::new(desired) })
+        let (settings, certificates) = (loaded.settings, tls.certificates);
+        Ok(Wanted { settings, warnings, certificates, desired: Arc::new(desired) })
     }
 
     /// A deployment that served before. Its files were verified then; what runs is adopted, and
@@ -251,3 +268,6 @@ fn public_tree(path: PathBuf, digest: Option<Md5>) -> Result<Option<PublicTree>,
         Err(error) => Err(LoadError::Folder { path, error }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,20 @@ use std::path::PathBuf;
 
 use crate::config::settings::CredentialName;
 
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A socket for HTTPS, and nothing to show on it.
+    #[error(
+        "the socket \"https\" was passed, and `server.https.certificates` of server.yaml is empty: \
+         name a certificate there, or systemctl disable --now tqserver-https.socket"
+    )]
+    NoCertificate,
+    /// Certificates that cannot be used.
+    #[error(transparent)]
+    Certificates(#[from] CertificateErrors),
+}
+
 /// Everything that is wrong with the certificates that are configured, at least one.
 #[derive(Debug)]
 pub struct CertificateErrors(pub(super) Vec<CertificateError>);

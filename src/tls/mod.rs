@@ -1,6 +1,6 @@
 //! TLS: certificates and their keys, which of them a client gets, and what a handshake may agree on.
 //!
-//! [`Certificates::load`] reads and checks all that is configured, or refuses it as a whole.
+//! [`TlsLoader`] reads and checks all certificates that are configured, or refuses them as a whole.
 //! [`PublishedTls`] is what new handshakes use: one atomic snapshot, which a reload replaces while
 //! connections go on with what they have agreed on.
 
@@ -8,6 +8,7 @@ mod certificate;
 mod certificates;
 mod error;
 mod facts;
+mod loader;
 mod pem;
 mod published;
 mod resolver;
@@ -16,5 +17,6 @@ mod server_config;
 mod testing;
 
 pub use certificates::Certificates;
-pub use error::{CertificateError, CertificateErrors, Problem};
+pub use error::{CertificateError, CertificateErrors, Problem, TlsError};
+pub use loader::{LoadedTls, TlsLoader};
 pub use published::PublishedTls;

@@ -35,6 +35,7 @@ use crate::ids::UnitName;
 use crate::launcher::{Launcher, UnitEvent};
 use crate::proxy::table::PublishedTable;
 use crate::proxy::target::Target;
+use crate::tls::Certificates;
 use handle::Waiters;
 pub use handle::{Command, RolloutHandle, Suspended};
 use reload::Asked;
@@ -52,6 +53,9 @@ enum Done {
     Saved(io::Result<()>),
 }
 
+/// Takes settings and certificates into use.
+pub type Apply = Box<dyn Fn(&Settings, &Certificates) + Send>;
+
 /// What the actor is made with.
 pub struct Parts<L> {
     /// Starts and stops units.
@@ -65,7 +69,7 @@ pub struct Parts<L> {
     /// Where units' last words are found.
     pub last_lines: LastLines,
     /// Called with new settings once a reload has accepted them.
-    pub apply: Box<dyn Fn(&Settings) + Send>,
+    pub apply: Apply,
     /// Whether the process before us still finishes requests: then nothing that lives is stopped
     /// before [`RolloutHandle::predecessor_gone`].
     pub predecessor: bool,
@@ -87,7 +91,7 @@ pub struct Actor<L: Launcher> {
     saved: State,
     saving: bool,
     last_lines: LastLines,
-    apply: Box<dyn Fn(&Settings) + Send>,
+    apply: Apply,
     desired: Option<DeploymentRef>,
     /// Asked for a reload that has not begun.
     asked: Asked,

@@ -54,7 +54,7 @@ impl<L: Launcher> Actor<L> {
         wanted.warnings.into_iter().for_each(|text| self.warn(text));
         // Requests wait for the first deployment from now on.
         self.publish_nothing_deployed(false);
-        (self.apply)(&wanted.settings);
+        (self.apply)(&wanted.settings, &wanted.certificates);
         self.rollout_settings = wanted.settings.rollout.clone();
         self.controller.set_settings(wanted.settings.rollout);
         let deployment = wanted.desired.commit.clone().map(|commit| DeploymentRef {

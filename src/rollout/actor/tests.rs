@@ -50,7 +50,7 @@ async fn a_mute_systemd_does_not_hold_up_the_end() {
         loader: Loader::new(sources, output.clone(), Scope::Whole, dir.path()),
         state: StateFile::in_dir(dir.path()),
         last_lines: LastLines::new(output, Manager::User),
-        apply: Box::new(|_| ()),
+        apply: Box::new(|_, _| ()),
         predecessor: false,
     };
     let (actor, handle, inbox) = Actor::new(parts, &settings);

@@ -18,6 +18,7 @@ mod doctor;
 mod fallback;
 mod faults;
 mod handover;
+mod https;
 mod journal;
 mod languages;
 mod load;

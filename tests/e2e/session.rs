@@ -127,6 +127,12 @@ impl Session {
         self.systemctl(&["daemon-reload"]);
     }
 
+    /// Adds a unit, as an administrator does.
+    pub fn add_unit(&self, unit: &str, text: &str) {
+        fs::write(self.unit_folder().join(unit), text).unwrap();
+        self.systemctl(&["daemon-reload"]);
+    }
+
     /// The lines of server.yaml's `workers:` section that name the worker ports.
     pub fn range_yaml(&self) -> String {
         range_yaml(&self.ports)

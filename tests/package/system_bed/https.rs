@@ -1,0 +1,73 @@
+//! The service, in its sandbox and without privileges, reads certificates by its group or as
+//! credentials.
+
+use std::fs;
+
+use rcgen::{CertificateParams, KeyPair};
+use rstest::rstest;
+
+use crate::machine::{Debian, Machine, PATIENCE};
+use crate::support::wait::await_until;
+
+/// What it says once it has certificates.
+const ACCEPTED: &str = "inherited socket \"https\": this version does not serve it yet";
+
+/// Puts this into `server.https.certificates` and restarts the service, until it says so.
+#[track_caller]
+fn hear(machine: &Machine, certificate: &str, said: &str) {
+    let before = machine.log().len();
+    machine.shell(&format!(
+        "sed --in-place 's|^    certificates: .*|    certificates: [{certificate}]|' \
+             /etc/tqserver/server.yaml
+         systemctl restart --no-block tqserver"
+    ));
+    await_until(said, PATIENCE, || machine.log()[before..].contains(said));
+}
+
+#[rstest]
+#[case::debian_12(Debian::Bookworm)]
+#[case::debian_13(Debian::Trixie)]
+fn certificates_are_read_by_the_group_or_as_credentials(#[case] debian: Debian) {
+    let machine = Machine::with_tqserver(debian);
+    let enabled = machine.shell("systemctl is-enabled tqserver-https.socket || true");
+    assert_eq!(enabled.trim(), "disabled");
+    machine.shell("systemctl enable --quiet tqserver-https.socket");
+    hear(&machine, "", "systemctl disable --now tqserver-https.socket");
+
+    machine.shell(
+        "install --directory --mode=0750 --group=tqserver /etc/tqserver/certificates
+         install --directory --mode=0700 /etc/letsencrypt/live
+         mkdir /etc/letsencrypt/live/shop",
+    );
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["shop.example".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let live = machine.inside("/etc/letsencrypt/live/shop");
+    fs::write(live.join("fullchain.pem"), certificate).unwrap();
+    fs::write(live.join("privkey.pem"), key.serialize_pem()).unwrap();
+
+    let pair = |folder: &str| {
+        format!("{{certificate: {folder}/fullchain.pem, key: {folder}/privkey.pem}}")
+    };
+    let (live, own) = (pair("/etc/letsencrypt/live/shop"), pair("/etc/tqserver/certificates"));
+    hear(&machine, &live, "tqserver may not enter /etc/letsencrypt/live;");
+    machine
+        .shell("install --mode=0600 /etc/letsencrypt/live/shop/*.pem /etc/tqserver/certificates");
+    hear(&machine, &own, "chgrp tqserver /etc/tqserver/certificates/fullchain.pem");
+    machine.shell(
+        "install --mode=0640 --group=tqserver /etc/letsencrypt/live/shop/*.pem \
+             /etc/tqserver/certificates",
+    );
+    hear(&machine, &own, ACCEPTED);
+
+    hear(&machine, "{credential: shop}", "LoadCredential=shop.crt:CERTIFICATE");
+    machine.shell(
+        "mkdir --parents /etc/systemd/system/tqserver.service.d
+         cd /etc/systemd/system/tqserver.service.d
+         echo '[Service]' >certificate.conf
+         echo 'LoadCredential=shop.crt:/etc/letsencrypt/live/shop/fullchain.pem' >>certificate.conf
+         echo 'LoadCredential=shop.key:/etc/letsencrypt/live/shop/privkey.pem' >>certificate.conf
+         systemctl daemon-reload",
+    );
+    hear(&machine, "{credential: shop}", ACCEPTED);
+}

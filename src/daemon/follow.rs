@@ -1,5 +1,9 @@
 //! What the daemon does for as long as it runs, beside serving.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
 use tokio::signal::unix::Signal;
 use tokio::task::JoinSet;
 
@@ -9,6 +13,7 @@ use crate::proxy::CountersReader;
 use crate::rollout::actor::RolloutHandle;
 use crate::rollout::report::ReportResult;
 use crate::sd::notify::Notifier;
+use crate::tls::PublishedTls;
 use crate::watch::manifest::ManifestWatch;
 
 /// Has the rollout look whenever the manifest may have changed.
@@ -55,6 +60,18 @@ pub(super) async fn status(rollout: RolloutHandle) {
         if line != shown {
             Notifier.status(&line);
             shown = line;
+        }
+    }
+}
+
+/// Says once a day what there is to say about the certificates: nobody reloads after a renewal that
+/// has failed.
+pub(super) async fn certificates(published: Arc<PublishedTls>) {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    loop {
+        tokio::time::sleep(DAY).await;
+        for warning in published.warnings(Timestamp::now()) {
+            tracing::warn!("{warning}");
         }
     }
 }

@@ -34,7 +34,7 @@ impl Https {
             tracing::warn!("{warning}");
         }
         let published = PublishedTls::new(&ALPN)?;
-        published.publish(&loaded.certificates)?;
+        published.publish(Arc::new(loaded.certificates))?;
         Ok(Self { loader, published })
     }
 }

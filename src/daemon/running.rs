@@ -123,7 +123,7 @@ impl<'a> Prepared<'a> {
             Arc::clone(&launcher),
             output.clone(),
             Arc::clone(&shared),
-            https.published,
+            Arc::clone(&https.published),
             settings,
         );
         let Development { session, live, rebuild } =
@@ -205,6 +205,7 @@ impl<'a> Prepared<'a> {
         let heed = settings.deployments.reload_on_sighup;
         followers.spawn(follow::hangups(hangups, heed, reloads));
         followers.spawn(follow::status(rollout.clone()));
+        followers.spawn(follow::certificates(https.published));
         if let Some(limit) = Notifier.watchdog() {
             followers.spawn(Notifier.feed_watchdog(limit, follow::heartbeats(counters)));
         }
@@ -333,7 +334,7 @@ fn apply(
     shared: Arc<ArcSwap<ProxySettings>>,
     tls: Arc<PublishedTls>,
     first: &Settings,
-) -> impl Fn(&Settings, &Certificates) + Send + use<> {
+) -> impl Fn(&Settings, &Arc<Certificates>) + Send + use<> {
     let (port, live_reload) = (first.listener.port, first.live_reload.clone());
     move |settings, certificates| {
         if settings.listener.port != port {
@@ -345,7 +346,7 @@ fn apply(
         }
         launcher.update(LauncherConfig::new(settings, output.clone()));
         shared.store(Arc::new(proxy_settings(settings)));
-        if let Err(error) = tls.publish(certificates) {
+        if let Err(error) = tls.publish(Arc::clone(certificates)) {
             tracing::error!("the certificates before stay in use: {error}");
         }
     }

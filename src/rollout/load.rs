@@ -53,7 +53,7 @@ pub struct Wanted {
     /// What is allowed and still odd.
     pub warnings: Vec<String>,
     /// For HTTPS.
-    pub certificates: Certificates,
+    pub certificates: Arc<Certificates>,
     /// What is to be served.
     pub desired: Arc<Desired>,
 }
@@ -136,7 +136,7 @@ impl Loader {
         let mut warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(tls.warnings);
         warnings.extend(hidden(&loaded.settings, &desired));
-        let (settings, certificates) = (loaded.settings, tls.certificates);
+        let (settings, certificates) = (loaded.settings, Arc::new(tls.certificates));
         Ok(Wanted { settings, warnings, certificates, desired: Arc::new(desired) })
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
 use rustls::{Error, ServerConfig};
 
 use super::Certificates;
@@ -11,9 +12,15 @@ use super::server_config::{Sessions, server_config};
 /// The configuration of new handshakes. A connection keeps what it began with.
 #[derive(Debug)]
 pub struct PublishedTls {
-    current: ArcSwapOption<ServerConfig>,
+    current: ArcSwapOption<Current>,
     sessions: Sessions,
     alpn: Vec<Vec<u8>>,
+}
+
+#[derive(Debug)]
+struct Current {
+    config: Arc<ServerConfig>,
+    certificates: Arc<Certificates>,
 }
 
 impl PublishedTls {
@@ -33,17 +40,30 @@ impl PublishedTls {
     ///
     /// # Errors
     /// None that a configuration could cause; the one before stays.
-    pub fn publish(&self, certificates: &Certificates) -> Result<(), Error> {
-        let config = match certificates.is_empty() {
+    pub fn publish(&self, certificates: Arc<Certificates>) -> Result<(), Error> {
+        let current = match certificates.is_empty() {
             true => None,
-            false => Some(server_config(certificates, &self.sessions, &self.alpn)?),
+            false => {
+                let config = server_config(&certificates, &self.sessions, &self.alpn)?;
+                Some(Arc::new(Current { config: Arc::new(config), certificates }))
+            }
         };
-        self.current.store(config.map(Arc::new));
+        self.current.store(current);
         Ok(())
     }
 
     /// For one handshake. `None` where there are no certificates.
     pub fn current(&self) -> Option<Arc<ServerConfig>> {
-        self.current.load_full()
+        self.current.load().as_ref().map(|current| Arc::clone(&current.config))
+    }
+
+    /// See [`Certificates::warnings`]: a renewal that fails reloads nothing, so that somebody has to
+    /// look now and then.
+    pub fn warnings(&self, now: Timestamp) -> Vec<String> {
+        let current = self.current.load();
+        current.as_ref().map(|current| current.certificates.warnings(now)).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests;

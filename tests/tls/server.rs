@@ -48,7 +48,7 @@ impl Server {
     /// What a reload does.
     pub(crate) fn publish(&self, sources: &[CertificateSource]) {
         let certificates = Certificates::load(sources, None).unwrap_or_else(|it| panic!("{it}"));
-        self.tls.publish(&certificates).unwrap();
+        self.tls.publish(Arc::new(certificates)).unwrap();
     }
 }
 

@@ -54,7 +54,7 @@ enum Done {
 }
 
 /// Takes settings and certificates into use.
-pub type Apply = Box<dyn Fn(&Settings, &Certificates) + Send>;
+pub type Apply = Box<dyn Fn(&Settings, &Arc<Certificates>) + Send>;
 
 /// What the actor is made with.
 pub struct Parts<L> {

@@ -1,12 +1,12 @@
 //! Rust programs: what cargo knows of them, what they are made from, and their build.
 
+mod call;
 mod depinfo;
 mod digest;
 mod run;
 
 use std::collections::HashMap;
 use std::env;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -14,14 +14,10 @@ use cargo_metadata::{Metadata, MetadataCommand, Node, Package, PackageId, Target
 
 use super::Profile;
 use super::error::BuildError;
+use call::Cargo;
 pub(super) use depinfo::files_read;
 pub(super) use digest::{in_other_package, is_source};
 pub(super) use run::CargoRun;
-
-/// The cargo to call: the one that calls us, where one does.
-fn program() -> OsString {
-    env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
-}
 
 /// A cargo workspace with its resolved dependencies; a package that stands alone is one, too.
 pub(super) struct Workspace {
@@ -29,6 +25,7 @@ pub(super) struct Workspace {
     packages: HashMap<PackageId, Package>,
     nodes: HashMap<PackageId, Node>,
     members: Vec<PackageId>,
+    cargo: Cargo,
     /// `rustc -vV` as this folder has it.
     rustc: String,
     locked: bool,
@@ -47,8 +44,12 @@ impl Workspace {
     pub(super) fn load(manifest: &Path, profile: Profile) -> Result<Self, BuildError> {
         let folder = manifest.parent().unwrap_or(manifest);
         let rustc = rustc_version(folder)?;
+        let cargo = Cargo::of(folder);
         let mut command = MetadataCommand::new();
-        command.cargo_path(program()).current_dir(folder).manifest_path(manifest);
+        command.cargo_path(cargo.program()).current_dir(folder).manifest_path(manifest);
+        if let Some((name, value)) = cargo.variable() {
+            command.env(name, value);
+        }
         // Without this, cargo wants the packages of every platform there is.
         let mut options = Vec::new();
         let host = rustc.lines().find_map(|line| line.strip_prefix("host: "));
@@ -66,12 +67,15 @@ impl Workspace {
             .exec()
             .map_err(|error| metadata_error(manifest, error))?;
         let root = root(&metadata);
+        // A member may have a toolchain of its own; what is built together is built by the root's.
+        let cargo = if root == folder { cargo } else { Cargo::of(&root) };
         let nodes = metadata.resolve.map(|resolve| resolve.nodes).unwrap_or_default();
         Ok(Self {
             root,
             packages: metadata.packages.into_iter().map(|it| (it.id.clone(), it)).collect(),
             nodes: nodes.into_iter().map(|node| (node.id.clone(), node)).collect(),
             members: metadata.workspace_members,
+            cargo,
             rustc,
             locked,
         })

@@ -13,7 +13,7 @@ use cargo_metadata::{Message, PackageId};
 use super::super::error::BuildError;
 use super::super::report::{Diagnostic, Event, Place, Report};
 use super::super::{Profile, Stamp};
-use super::{Binary, Workspace, program};
+use super::{Binary, Workspace};
 
 /// Where mold is `ld` (mold(1), "-run"; the folder of Debian's package).
 const MOLD: &str = "/usr/libexec/mold";
@@ -104,8 +104,8 @@ impl CargoRun<'_> {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(program());
-        command.current_dir(&self.workspace.root).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut command = self.workspace.cargo.command(&self.workspace.root);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         if !self.progress {
             command.arg("--quiet").stderr(Stdio::piped());
         }

@@ -26,7 +26,11 @@ impl Developer {
         let home = std::env::var("HOME").unwrap();
         session.edit_unit(
             "tqserver.service",
-            &format!("[Service]\nEnvironment=\"PATH={path}\" \"HOME={home}\"\n"),
+            // What cargo sets for us is in nobody's session.
+            &format!(
+                "[Service]\nEnvironment=\"PATH={path}\" \"HOME={home}\"\n\
+                 UnsetEnvironment=CARGO RUSTUP_HOME RUSTUP_TOOLCHAIN\n"
+            ),
         );
         session.systemctl(&["start", "tqserver.service"]);
         let mut listener = session.events();

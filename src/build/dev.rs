@@ -10,13 +10,14 @@ use std::thread;
 
 use jiff::Timestamp;
 
+use super::cargo::Ending;
 use super::concern::{Concern, Concerns};
 use super::error::BuildError;
 use super::inputs::Inputs;
 use super::program::{Catalogue, Program, Recipe, Worker};
 use super::record::Record;
 use super::report::Report;
-use super::runner::{Made, Runner};
+use super::runner::{Made, Ran, Runner};
 use super::{Profile, Project, Skipped};
 use crate::ids::{RoutePath, WorkerName};
 use crate::store::digest::{self, DigestCache};
@@ -191,12 +192,12 @@ impl SourceTree {
         // What is digested beside the compiler may be newer than what that has read. It says so
         // with the next look at the sources, and costs no time until the program can be served.
         let digest = || programs.iter().map(|it| self.catalogue.inputs(&self.project, it));
-        let (inputs, failed) = thread::scope(|scope| {
+        let (inputs, ran) = thread::scope(|scope| {
             let inputs = scope.spawn(|| digest().collect::<Result<Vec<_>, _>>());
-            let failed = runner.run(&programs, &place);
-            (inputs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), failed)
+            let ran = runner.run(&programs, &place);
+            (inputs.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), ran)
         });
-        let failed = failed?;
+        let Ran { failed, endings } = ran?;
         let mut made = made.into_inner().unwrap_or_else(PoisonError::into_inner);
         let programs = wanted
             .into_iter()
@@ -207,7 +208,7 @@ impl SourceTree {
                 BuiltProgram { worker, inputs, made }
             })
             .collect();
-        Ok(Built { project: &self.project, programs })
+        Ok(Built { project: &self.project, programs, endings })
     }
 
     fn worker(&self, name: &WorkerName) -> Option<&Worker> {
@@ -219,6 +220,7 @@ impl SourceTree {
 pub struct Built<'t> {
     project: &'t Project,
     programs: Vec<BuiltProgram<'t>>,
+    endings: Vec<Ending>,
 }
 
 struct BuiltProgram<'t> {
@@ -246,13 +248,15 @@ impl Built<'_> {
     /// # Errors
     /// When a record cannot be written.
     pub fn finish(self) -> Result<BTreeMap<WorkerName, Outcome>, BuildError> {
+        let outcomes = self.outcomes();
+        self.endings.into_iter().for_each(Ending::wait);
         for BuiltProgram { worker, inputs, made } in &self.programs {
             if let Some((made, _)) = made {
                 let record = Record::of(self.project, inputs, made)?;
                 record.write(self.project, Profile::Dev, &worker.program)?;
             }
         }
-        Ok(self.outcomes())
+        Ok(outcomes)
     }
 }
 

@@ -159,7 +159,7 @@ impl Assembly<'_> {
         let (project, catalogue) = (self.project, self.catalogue);
         let runner =
             Runner { project, catalogue, profile: Profile::Release, stamp, report: self.report };
-        let failed = runner.run(&changed, &place)?;
+        let failed = runner.run(&changed, &place)?.failed;
         if failed.is_empty() { Ok(all) } else { Err(BuildError::Failed(failed)) }
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
-use super::cargo::CargoRun;
+use super::cargo::{CargoRun, Ending};
 use super::error::BuildError;
 use super::program::{Catalogue, Program, Recipe};
 use super::record;
@@ -35,25 +35,30 @@ pub(super) struct Runner<'a> {
     pub(super) report: &'a dyn Report,
 }
 
+/// What became of a build.
+#[derive(Default)]
+pub(super) struct Ran {
+    /// The names of the programs that failed.
+    pub(super) failed: Vec<String>,
+    /// Calls of cargo that have not ended: in development, where nothing waits for that but a
+    /// [`Record`](super::record::Record).
+    pub(super) endings: Vec<Ending>,
+}
+
 impl Runner<'_> {
-    /// Builds all of `programs` that can be built, hands each to `place`, and returns the names of
-    /// those that failed.
-    pub(super) fn run(
-        &self,
-        programs: &[&Program],
-        place: &Place<'_>,
-    ) -> Result<Vec<String>, BuildError> {
+    /// Builds all of `programs` that can be built, and hands each to `place`.
+    pub(super) fn run(&self, programs: &[&Program], place: &Place<'_>) -> Result<Ran, BuildError> {
         if programs.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Ran::default());
         }
         let names: Vec<_> = programs.iter().map(|it| it.name.as_str()).collect();
         self.report.event(Event::Building(&names));
-        let mut failed = Vec::new();
+        let mut ran = Ran::default();
         for workspace in 0..self.catalogue.workspaces.len() {
-            failed.extend(self.cargo(workspace, programs, place)?);
+            self.cargo(workspace, programs, place, &mut ran)?;
         }
-        failed.extend(self.side_by_side(programs, place)?);
-        Ok(failed)
+        ran.failed.extend(self.side_by_side(programs, place)?);
+        Ok(ran)
     }
 
     fn cargo(
@@ -61,7 +66,8 @@ impl Runner<'_> {
         index: usize,
         programs: &[&Program],
         place: &Place<'_>,
-    ) -> Result<Vec<String>, BuildError> {
+        ran: &mut Ran,
+    ) -> Result<(), BuildError> {
         let of_workspace = |program| match program {
             &Program { recipe: Recipe::Cargo { workspace, ref binary }, .. }
                 if workspace == index =>
@@ -75,7 +81,7 @@ impl Runner<'_> {
             .filter_map(|&program| Some((program, of_workspace(program)?)))
             .collect();
         if wanted.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let together = self.catalogue.programs().filter_map(of_workspace);
         let target_dir = self.project.target_dir();
@@ -91,15 +97,15 @@ impl Runner<'_> {
             colour: self.project.colour,
             progress: self.project.progress,
         };
-        let executables = self.timed(|| run.run(self.report))?;
-        let mut failed = Vec::new();
+        let built = self.timed(|| run.run(self.report))?;
         for (program, binary) in wanted {
-            match executables.get(&binary.package) {
+            match built.executables.get(&binary.package) {
                 Some(executable) => place(program, &Made::Executable(executable.clone()))?,
-                None => failed.push(program.name.clone()),
+                None => ran.failed.push(program.name.clone()),
             }
         }
-        Ok(failed)
+        ran.endings.extend(built.ending);
+        Ok(())
     }
 
     /// Tells how long a compiler took.

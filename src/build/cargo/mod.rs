@@ -17,7 +17,7 @@ use super::error::BuildError;
 use call::Cargo;
 pub(super) use depinfo::files_read;
 pub(super) use digest::{in_other_package, is_source};
-pub(super) use run::CargoRun;
+pub(super) use run::{CargoRun, Ending};
 
 /// A cargo workspace with its resolved dependencies; a package that stands alone is one, too.
 pub(super) struct Workspace {

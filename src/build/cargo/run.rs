@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
+use std::process::{Child, Command, Stdio};
+use std::thread::{self, JoinHandle};
 
 use cargo_metadata::diagnostic::DiagnosticLevel;
-use cargo_metadata::{Message, PackageId};
+use cargo_metadata::{Message, MessageIter, PackageId};
 
 use super::super::error::BuildError;
 use super::super::report::{Diagnostic, Event, Place, Report};
@@ -18,8 +18,16 @@ use super::{Binary, Workspace};
 /// Where mold is `ld` (mold(1), "-run"; the folder of Debian's package).
 const MOLD: &str = "/usr/libexec/mold";
 
-/// The executables that came out, by package. A package that is missing did not build.
-pub(in super::super) type Executables = BTreeMap<PackageId, PathBuf>;
+/// What came of it.
+pub(in super::super) struct Ran {
+    /// The executables, by package. A package that is missing did not build.
+    pub(in super::super) executables: BTreeMap<PackageId, PathBuf>,
+    /// Cargo, where it has not ended yet.
+    pub(in super::super) ending: Option<Ending>,
+}
+
+/// A cargo that has put everything in its place, and goes on to write which files it was made from.
+pub(in super::super) struct Ending(JoinHandle<()>);
 
 /// How cargo is to be called.
 pub(in super::super) struct CargoRun<'a> {
@@ -40,9 +48,27 @@ pub(in super::super) struct CargoRun<'a> {
     pub(in super::super) progress: bool,
 }
 
+impl Ending {
+    fn of(mut cargo: Child, messages: MessageIter<impl BufRead + Send + 'static>) -> Self {
+        Self(thread::spawn(move || {
+            // There are none, but a pipe that nobody reads would be an error to it.
+            messages.take_while(Result::is_ok).for_each(drop);
+            if let Err(error) = cargo.wait() {
+                tracing::debug!(%error, "cargo was not awaited");
+            }
+        }))
+    }
+
+    /// Waits until it has ended.
+    pub(in super::super) fn wait(self) {
+        self.0.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    }
+}
+
 impl CargoRun<'_> {
-    /// Builds as many as can be built; the compiler's messages go to `report`.
-    pub(in super::super) fn run(&self, report: &dyn Report) -> Result<Executables, BuildError> {
+    /// Builds as many as can be built; the compiler's messages go to `report`. In development it is
+    /// not awaited that cargo ends, unless something has failed.
+    pub(in super::super) fn run(&self, report: &dyn Report) -> Result<Ran, BuildError> {
         let spawn = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => BuildError::NoRust,
             _ => BuildError::io("cargo", error),
@@ -50,9 +76,10 @@ impl CargoRun<'_> {
         let mut cargo = self.command().spawn().map_err(spawn)?;
         // Beside stdout, or one of the two would fill up while the other is read.
         let words = cargo.stderr.take().map(|stderr| thread::spawn(|| read_all(stderr)));
-        let mut executables = Executables::new();
+        let mut executables = BTreeMap::new();
         if let Some(stdout) = cargo.stdout.take() {
-            for message in Message::parse_stream(BufReader::new(stdout)) {
+            let mut messages = Message::parse_stream(BufReader::new(stdout));
+            while let Some(message) = messages.next() {
                 match message.map_err(|source| BuildError::io("cargo", source))? {
                     Message::CompilerArtifact(artifact) => {
                         let wanted = self.binaries.iter().any(|binary| {
@@ -73,6 +100,11 @@ impl CargoRun<'_> {
                     }
                     // A script's or a macro's own words.
                     Message::TextLine(line) => report.event(Event::Output(&line)),
+                    Message::BuildFinished(build)
+                        if build.success && self.profile == Profile::Dev =>
+                    {
+                        return Ok(Ran { executables, ending: Some(Ending::of(cargo, messages)) });
+                    }
                     _ => {}
                 }
             }
@@ -85,7 +117,7 @@ impl CargoRun<'_> {
                 report.event(Event::Output(&words));
             }
         }
-        Ok(executables)
+        Ok(Ran { executables, ending: None })
     }
 
     /// What an error is about. Its paths are relative to the workspace.

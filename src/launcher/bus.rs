@@ -81,9 +81,16 @@ impl BusLauncher {
         request: &StartRequest,
         copy: Option<&Path>,
     ) -> Result<(), LaunchError> {
-        let spec = self.spec(request, copy).await?;
-        self.prepare_output(&spec.unit).await?;
-        self.session()?.start(&spec).await
+        let session = self.session()?;
+        let unit = request.unit();
+        // None of them needs another, and somebody waits for the unit.
+        let (spec, prepared, inherited) = tokio::join!(
+            self.spec(request, copy),
+            self.prepare_output(&unit),
+            session.inherited(&unit),
+        );
+        prepared?;
+        session.start(&spec?, &inherited?).await
     }
 
     fn session(&self) -> Result<Arc<Session>, LaunchError> {
@@ -110,14 +117,24 @@ impl BusLauncher {
 
     async fn prepare_output(&self, unit: &UnitName) -> Result<(), LaunchError> {
         let Output::Files(dir) = self.config.load().output.clone() else { return Ok(()) };
-        let live: Vec<_> = self.list().await?.into_iter().map(|live| live.unit).collect();
-        let starting = unit.clone();
-        let prepared = tokio::task::spawn_blocking(move || dir.prepare(&starting, &live)).await;
-        prepared.map_err(io::Error::from).flatten().map_err(|error| LaunchError::Refused {
+        let refused = |error| LaunchError::Refused {
             worker: unit.worker.clone(),
             reason: format!("no file for its output: {error}"),
-        })
+        };
+        let (folder, starting) = (dir.clone(), unit.clone());
+        if blocking(move || folder.prepare(&starting)).await.map_err(refused)? {
+            let live: Vec<_> = self.list().await?.into_iter().map(|live| live.unit).collect();
+            blocking(move || dir.prune(&live)).await.map_err(refused)?;
+        }
+        Ok(())
     }
+}
+
+/// Does what blocks away from the runtime's threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::from).flatten()
 }
 
 impl Launcher for BusLauncher {

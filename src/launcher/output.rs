@@ -12,8 +12,11 @@ use crate::ids::UnitName;
 /// How much of a unit's output is kept, in bytes, when [`OutputDir::bound`] is through.
 const KEPT_BYTES: u64 = 256 * 1024;
 
-/// How many files of units that are gone are kept.
+/// How many files of units that are gone are kept when [`OutputDir::prune`] is through.
 const KEPT_FILES: usize = 32;
+
+/// How many files there may be before it is time for that.
+const MOST_FILES: usize = 2 * KEPT_FILES;
 
 /// A folder of output files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,13 +34,21 @@ impl OutputDir {
     }
 
     /// Makes room for a unit that is about to start: an earlier bearer of its name leaves nothing
-    /// behind, and of other units that are not `live` only the few dozen newest files stay.
+    /// behind. Returns whether there are so many files that it is time to [`prune`](Self::prune).
     ///
     /// # Errors
-    /// When the folder cannot be made or read, or a file not be removed.
-    pub fn prepare(&self, unit: &UnitName, live: &[UnitName]) -> io::Result<()> {
+    /// When the folder cannot be made or read, or the file not be removed.
+    pub fn prepare(&self, unit: &UnitName) -> io::Result<bool> {
         fs::create_dir_all(&self.0)?;
         remove(&self.file(unit))?;
+        Ok(fs::read_dir(&self.0)?.count() > MOST_FILES)
+    }
+
+    /// Removes files of units that are not `live`, but for the few dozen newest.
+    ///
+    /// # Errors
+    /// When the folder cannot be read, or a file not be removed.
+    pub fn prune(&self, live: &[UnitName]) -> io::Result<()> {
         let live: Vec<_> = live.iter().map(|unit| self.file(unit)).collect();
         let mut dead = self.files()?;
         dead.retain(|(path, _)| !live.contains(path));
@@ -148,7 +159,9 @@ mod tests {
             fs::write(output.file(&unit(port)), "x").unwrap();
         }
         let live = [unit(9000), unit(9050)];
-        output.prepare(&unit(9099), &live).unwrap();
+        assert!(output.prepare(&unit(9099)).unwrap(), "so many are too many");
+        output.prune(&live).unwrap();
+        assert!(!output.prepare(&unit(9099)).unwrap());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), KEPT_FILES + live.len());
         assert!(live.iter().all(|unit| output.file(unit).exists()));
     }
@@ -163,7 +176,8 @@ mod tests {
                 scope.spawn(move || {
                     for port in 0..200 {
                         fs::write(output.file(&unit(1000 * thread + 1 + port)), "x").unwrap();
-                        output.prepare(&unit(9000 + thread), &[]).unwrap();
+                        output.prepare(&unit(9000 + thread)).unwrap();
+                        output.prune(&[]).unwrap();
                         output.bound().unwrap();
                     }
                 });
@@ -175,9 +189,9 @@ mod tests {
     fn a_new_unit_does_not_inherit_lines() {
         let dir = tempfile::tempdir().unwrap();
         let output = OutputDir::new(dir.path().join("made/when/needed"));
-        output.prepare(&unit(9000), &[]).unwrap();
+        output.prepare(&unit(9000)).unwrap();
         fs::write(output.file(&unit(9000)), "of the old one").unwrap();
-        output.prepare(&unit(9000), &[]).unwrap();
+        output.prepare(&unit(9000)).unwrap();
         assert!(output.tail(&unit(9000), 10).unwrap().is_empty());
     }
 }

@@ -105,18 +105,31 @@ impl Session {
         }
     }
 
-    /// Creates and starts a unit; returns when the job is queued.
-    pub(super) async fn start(&self, spec: &UnitSpec) -> Result<(), LaunchError> {
-        match self.try_start(spec).await {
+    /// What the manager passes to every unit, for one that is about to start.
+    pub(super) async fn inherited(&self, unit: &UnitName) -> Result<Vec<String>, LaunchError> {
+        let read = async { self.manager().await?.environment().await };
+        match read.await {
+            Err(error) => Err(self.judge(unit, error).await),
+            Ok(environment) => Ok(environment),
+        }
+    }
+
+    /// Creates and starts a unit, which takes nothing on that the manager has in its environment,
+    /// `inherited`; returns when the job is queued.
+    pub(super) async fn start(
+        &self,
+        spec: &UnitSpec,
+        inherited: &[String],
+    ) -> Result<(), LaunchError> {
+        match self.try_start(spec, inherited).await {
             Err(error) => Err(self.judge(&spec.unit, error).await),
             Ok(()) => Ok(()),
         }
     }
 
-    async fn try_start(&self, spec: &UnitSpec) -> zbus::Result<()> {
+    async fn try_start(&self, spec: &UnitSpec, inherited: &[String]) -> zbus::Result<()> {
         let manager = self.manager().await?;
-        let inherited = manager.environment().await?;
-        let properties = unit::properties(spec, &inherited, self.bus == Bus::System);
+        let properties = unit::properties(spec, inherited, self.bus == Bus::System);
         let name = spec.unit.to_string();
         match manager.start_transient_unit(&name, "fail", &properties, &[]).await {
             // What failed is unloaded at once, unless somebody still looks at it.

@@ -32,7 +32,8 @@ impl Starts {
         let (starts, asked) = (self.clone(), request.clone());
         let spec = tokio::task::spawn_blocking(move || starts.spec(&asked, &live));
         let spec = spec.await.map_err(|error| refusal(request, error.to_string()))??;
-        session.start(&spec).await
+        let inherited = session.inherited(&request.unit()).await?;
+        session.start(&spec, &inherited).await
     }
 
     /// Stops a unit. Whatever the configuration has become, what runs can be stopped.

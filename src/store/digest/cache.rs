@@ -69,6 +69,8 @@ struct Known {
 pub struct DigestCache {
     files: HashMap<Key, Known>,
     round: u64,
+    /// Whether a file has come to be known since the cache was read or written.
+    has_news: bool,
 }
 
 impl DigestCache {
@@ -89,13 +91,19 @@ impl DigestCache {
         cache
     }
 
-    /// Writes the cache, readable to its owner only.
+    /// Writes the cache, readable to its owner only, if it knows more than when it was last read or
+    /// written.
     ///
     /// # Errors
     /// When the file cannot be replaced; the old one is then as it was.
-    pub fn save(&self, path: &Path) -> io::Result<()> {
+    pub fn save(&mut self, path: &Path) -> io::Result<()> {
+        if !self.has_news {
+            return Ok(());
+        }
         let rows: Vec<_> = self.files.iter().map(|(key, known)| (key, known.digest)).collect();
-        atomic::write(path, &serde_json::to_vec(&rows)?, 0o600)
+        atomic::write(path, &serde_json::to_vec(&rows)?, 0o600)?;
+        self.has_news = false;
+        Ok(())
     }
 
     /// How many files it knows.
@@ -119,6 +127,7 @@ impl DigestCache {
             self.forget_half();
         }
         self.files.insert(key, Known { digest, used: self.round });
+        self.has_news = true;
     }
 
     /// Drops the half that was not asked for longest.
@@ -184,7 +193,11 @@ mod tests {
         let mut cache = DigestCache::default();
         cache.insert(key(7, 0), digest(3), at(100));
         cache.save(&path).unwrap();
-        assert_eq!(DigestCache::load(&path).get(&key(7, 0)), Some(digest(3)));
+        let mut read = DigestCache::load(&path);
+        assert_eq!(read.get(&key(7, 0)), Some(digest(3)));
+        let other = temp.path().join("other.json");
+        read.save(&other).unwrap();
+        assert!(!other.exists(), "there is nothing new to write");
 
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use tqserver::ids::{CommitId, RoutePath, WorkerName};
@@ -21,11 +21,19 @@ pub struct Worker {
     yaml: String,
     route: Option<&'static str>,
     public: BTreeMap<&'static str, &'static str>,
+    program: PathBuf,
 }
 
 /// A worker that behaves as `mode` says, see `tests/fixtures/web.pl`.
 pub fn worker(name: &'static str, mode: &'static str) -> Worker {
-    Worker { name, mode, yaml: "run: [bin/web]\n".into(), route: None, public: BTreeMap::new() }
+    Worker {
+        name,
+        mode,
+        yaml: "run: [bin/web]\n".into(),
+        route: None,
+        public: BTreeMap::new(),
+        program: Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/web.pl"),
+    }
 }
 
 impl Worker {
@@ -47,6 +55,12 @@ impl Worker {
         self
     }
 
+    /// Has it be another program.
+    pub fn program(mut self, path: &Path) -> Self {
+        self.program = path.to_owned();
+        self
+    }
+
     /// Writes its folder.
     pub fn write(&self, base: &Path) {
         let put = |path: &str, content: &[u8]| {
@@ -54,8 +68,7 @@ impl Worker {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         };
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/web.pl");
-        put("bin/web", &fs::read(script).unwrap());
+        put("bin/web", &fs::read(&self.program).unwrap());
         fs::set_permissions(base.join("bin/web"), fs::Permissions::from_mode(0o755)).unwrap();
         put("private/mode", self.mode.as_bytes());
         put("config/worker.yaml", self.yaml.as_bytes());

@@ -1,0 +1,103 @@
+//! Side by side: in each round every proxy has its turn, so that what disturbs the machine disturbs all
+//! of them; who begins changes from round to round.
+
+use std::time::Duration;
+
+use crate::cpu;
+use crate::figures::{median, median_of_ratios};
+use crate::fleet::{Fleet, Proxy};
+use crate::load::Load;
+use crate::rows::{Cpu, Row};
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Effort {
+    /// How often.
+    pub rounds: usize,
+    /// For how long each time, after a tenth of it that does not count.
+    pub turn: Duration,
+}
+
+/// One proxy's turn.
+#[derive(Clone, Copy, Debug)]
+pub struct Turn {
+    /// The proxy's time for a request, in microseconds.
+    pub proxy_us: f64,
+    /// Everybody's.
+    pub all_us: f64,
+    /// Requests a second.
+    pub rate: f64,
+    /// Half of the answers took no longer, in milliseconds.
+    pub p50_ms: f64,
+    /// 99 of 100 took no longer, in milliseconds.
+    pub p99_ms: f64,
+}
+
+/// What came of a row for a proxy.
+pub struct Result {
+    /// Which.
+    pub name: &'static str,
+    /// Its turns, in the order of the rounds.
+    pub turns: Vec<Turn>,
+}
+
+impl Turn {
+    /// What is counted in a row.
+    pub fn cpu_us(&self, cpu: Cpu) -> f64 {
+        match cpu {
+            Cpu::Proxy => self.proxy_us,
+            Cpu::All => self.all_us,
+        }
+    }
+}
+
+impl Result {
+    /// The median of a figure.
+    pub fn median(&self, of: impl Fn(&Turn) -> f64) -> f64 {
+        median(self.turns.iter().map(of)).unwrap_or(f64::NAN)
+    }
+
+    /// The median of this one's ratios to another's, round by round.
+    pub fn ratio(&self, other: &Self, of: impl Fn(&Turn) -> f64) -> f64 {
+        let [ours, theirs] = [self, other].map(|it| it.turns.iter().map(&of).collect::<Vec<_>>());
+        median_of_ratios(&ours, &theirs).unwrap_or(f64::NAN)
+    }
+}
+
+/// Measures a row.
+pub fn measure(fleet: &Fleet, row: &Row, effort: Effort) -> Vec<Result> {
+    let softirqs = cpu::softirq_threads();
+    let able: Vec<&Proxy> =
+        fleet.proxies.iter().filter(|it| !row.without.contains(&it.name)).collect();
+    let mut results: Vec<_> =
+        able.iter().map(|it| Result { name: it.name, turns: Vec::new() }).collect();
+    for round in 0..effort.rounds {
+        for place in 0..able.len() {
+            let at = (round + place) % able.len();
+            let turn = turn(able[at], fleet.worker, &softirqs, row, effort.turn);
+            results[at].turns.push(turn);
+        }
+    }
+    results
+}
+
+fn turn(proxy: &Proxy, worker: u32, softirqs: &[u32], row: &Row, duration: Duration) -> Turn {
+    let mut load = Load::connect(proxy.addr, row.connections, (row.exchange)());
+    load.run(duration / 10);
+    let clock = || {
+        let proxy = cpu::of_trees(&[proxy.root]);
+        let others = cpu::of_trees(&[worker]) + cpu::of_this_thread();
+        (proxy, proxy + others + cpu::of_softirq_threads(softirqs))
+    };
+    let before = clock();
+    let seen = load.run(duration);
+    let after = clock();
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / seen.answered as f64;
+    Turn {
+        proxy_us: each(after.0 - before.0),
+        all_us: each(after.1 - before.1),
+        rate: seen.answered as f64 / seen.took.as_secs_f64(),
+        p50_ms: seen.percentile(50),
+        p99_ms: seen.percentile(99),
+    }
+}

@@ -1,0 +1,119 @@
+//! All that is compared, running side by side, in front of one and the same worker.
+
+mod caddy;
+mod haproxy;
+mod nginx;
+mod process;
+mod tqserver;
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::cpu;
+use crate::support::ports::{self, PortLease};
+use process::Process;
+pub use tqserver::Tqserver;
+
+/// The proxies' processor, and the one of load and worker, where these are apart.
+pub const PROXY_CORE: usize = 0;
+/// See [`PROXY_CORE`].
+pub const LOAD_CORE: usize = 1;
+
+/// Who can be compared with.
+pub const PEERS: [&str; 3] = ["nginx", "haproxy", "caddy"];
+
+/// What a peer is told.
+struct Setting<'a> {
+    /// Where it listens.
+    port: u16,
+    /// The worker's.
+    worker: u16,
+    /// How many threads or processes it works with.
+    threads: usize,
+    /// A folder of its own.
+    folder: &'a Path,
+    /// What it serves at `/static/index/`, if it serves files.
+    public: &'a Path,
+}
+
+/// A proxy, tqserver or other.
+pub struct Proxy {
+    /// What it is called.
+    pub name: &'static str,
+    /// Where it serves.
+    pub addr: SocketAddr,
+    /// The process that started all of its processes.
+    pub root: u32,
+}
+
+/// Proxies with their worker. They end with this value.
+pub struct Fleet {
+    /// tqserver first.
+    pub proxies: Vec<Proxy>,
+    /// The worker's process.
+    pub worker: u32,
+    _processes: Vec<Process>,
+    _tqserver: Tqserver,
+    _folder: TempDir,
+    _ports: PortLease,
+}
+
+impl Fleet {
+    /// Starts tqserver and these peers with that many threads each. With one thread the proxies have a
+    /// processor of their own, with more they share all with load and worker.
+    pub fn start(threads: usize, peers: &[&'static str]) -> Self {
+        let apart = threads == 1;
+        let cores = if apart { vec![PROXY_CORE] } else { (0..threads).collect() };
+        let tqserver = Tqserver::start(&cores, None);
+        let worker = tqserver.worker();
+        let load: Vec<usize> = if apart { vec![LOAD_CORE] } else { cores.clone() };
+        cpu::pin(worker, &load);
+        cpu::pin(0, &load);
+
+        let folder = tempfile::Builder::new().prefix("tqserver-bench-").tempdir().unwrap();
+        let ports = ports::lease(PEERS.len() as u16);
+        let mut proxies =
+            vec![Proxy { name: "tqserver", addr: tqserver.addr(), root: tqserver.pid() }];
+        let mut processes = Vec::new();
+        for (&name, port) in peers.iter().zip(ports.range()) {
+            let own = folder.path().join(name);
+            fs::create_dir(&own).unwrap();
+            let worker = tqserver.worker_port();
+            let public = tqserver.public();
+            let setting = Setting { port, worker, threads, folder: &own, public: &public };
+            let process = start(name, &setting, &cores);
+            let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            process.await_listening(addr);
+            proxies.push(Proxy { name, addr, root: process.pid() });
+            processes.push(process);
+        }
+        Self {
+            proxies,
+            worker,
+            _processes: processes,
+            _tqserver: tqserver,
+            _folder: folder,
+            _ports: ports,
+        }
+    }
+}
+
+fn start(name: &'static str, setting: &Setting<'_>, cores: &[usize]) -> Process {
+    let arguments = match name {
+        "nginx" => nginx::arguments(setting),
+        "haproxy" => haproxy::arguments(setting),
+        "caddy" => caddy::arguments(setting),
+        _ => panic!("{name}: there are {}", PEERS.join(", ")),
+    };
+    Process::start(name, &arguments, cores, setting.folder)
+}
+
+/// Writes a configuration into a peer's folder.
+fn write(setting: &Setting<'_>, name: &str, text: &str) -> PathBuf {
+    let path = setting.folder.join(name);
+    fs::write(&path, text).unwrap();
+    path
+}

@@ -1,0 +1,97 @@
+//! tqserver as it runs in production: a released program that systemd starts with its sockets, and a
+//! deployment whose worker is a transient unit.
+
+use std::env;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::cpu;
+use crate::project::{Project, commit, worker};
+use crate::session::Session;
+
+/// Public files, and their length.
+const STATIC_FILES: [(&str, usize); 3] =
+    [("1k.bin", 1 << 10), ("64k.bin", 64 << 10), ("1m.bin", 1 << 20)];
+
+/// A running tqserver.
+pub struct Tqserver {
+    session: Session,
+    project: Project,
+}
+
+impl Tqserver {
+    /// Starts it on these processors: it takes as many threads as there are. `under` is a command that
+    /// runs it.
+    pub fn start(cores: &[usize], under: Option<&str>) -> Self {
+        let project = Project::new("", "");
+        let mut index = worker("index", "").program(&env::current_exe().unwrap());
+        for (name, length) in STATIC_FILES {
+            // The process is short-lived, and the file is not needed twice.
+            index = index.public(name, "3".repeat(length).leak());
+        }
+        let index = index.route("/");
+        let session = Session::user(project.path(), |ports| project.configure("", ports));
+        let program =
+            env::var("TQSERVER_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_tqserver").to_owned());
+        let (under, root) = (under.unwrap_or_default(), project.path().display());
+        let cores: Vec<_> = cores.iter().map(usize::to_string).collect();
+        let cores = cores.join(" ");
+        session.edit_unit(
+            "tqserver.service",
+            &format!(
+                "[Service]\nExecStart=\nExecStart={under} {program} --root {root}\n\
+                 CPUAffinity=\nCPUAffinity={cores}\nLimitNOFILE=20000\nEnvironment=TQ_LOG=info\n"
+            ),
+        );
+        project.deploy('a', &[index]);
+        session.systemctl(&["start", "tqserver.service"]);
+        session.await_workers(1);
+        let this = Self { session, project };
+        let answer = this.session.get("/64");
+        assert!(answer.status == 200 && answer.body.len() == 64, "{answer:?}");
+        this
+    }
+
+    /// Where it serves.
+    pub fn addr(&self) -> SocketAddr {
+        self.session.addr()
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.on_host(self.session.main_pid("tqserver.service"))
+    }
+
+    /// The process of its worker.
+    pub fn worker(&self) -> u32 {
+        self.on_host(*self.session.workers().values().next().unwrap())
+    }
+
+    /// Where its worker listens.
+    pub fn worker_port(&self) -> u16 {
+        let workers = self.session.workers();
+        let unit = workers.keys().next().unwrap().trim_end_matches(".service");
+        unit.rsplit('-').next().unwrap().parse().unwrap()
+    }
+
+    /// The folder of its public files.
+    pub fn public(&self) -> PathBuf {
+        let deployment = format!("deploy/{}/workers/index/public", commit('a'));
+        self.project.path().join(deployment)
+    }
+
+    /// The host's number of a process that the bed knows by another.
+    fn on_host(&self, pid: u32) -> u32 {
+        let namespace = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+        let bed = namespace(self.session.bed.leader());
+        let is_it = |candidate: &u32| {
+            let status = fs::read_to_string(format!("/proc/{candidate}/status"));
+            let status = status.unwrap_or_default();
+            let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+            let inner = numbers.and_then(|it| it.split_whitespace().last()?.parse().ok());
+            inner == Some(pid) && namespace(*candidate) == bed
+        };
+        cpu::processes().find(is_it).unwrap_or_else(|| panic!("process {pid} has ended"))
+    }
+}

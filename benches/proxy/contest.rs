@@ -7,7 +7,7 @@ use crate::cpu;
 use crate::figures::{median, median_of_ratios};
 use crate::fleet::{Fleet, Proxy};
 use crate::load::Load;
-use crate::rows::{Cpu, Row};
+use crate::rows::{Cpu, Figure, Row};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,8 @@ pub struct Turn {
     pub proxy_us: f64,
     /// Everybody's.
     pub all_us: f64,
+    /// The share of the time that the proxy's processors were busy for it, in percent.
+    pub busy: f64,
     /// Requests a second.
     pub rate: f64,
     /// Half of the answers took no longer, in milliseconds.
@@ -42,11 +44,13 @@ pub struct Result {
 }
 
 impl Turn {
-    /// What is counted in a row.
-    pub fn cpu_us(&self, cpu: Cpu) -> f64 {
-        match cpu {
-            Cpu::Proxy => self.proxy_us,
-            Cpu::All => self.all_us,
+    /// A figure as a row wants it.
+    pub fn figure(&self, figure: Figure, row: &Row) -> f64 {
+        match (figure, row.cpu) {
+            (Figure::Cpu, Cpu::Proxy) => self.proxy_us,
+            (Figure::Cpu, Cpu::All) => self.all_us,
+            (Figure::Rate, _) => self.rate,
+            (Figure::P99, _) => self.p99_ms,
         }
     }
 }
@@ -96,6 +100,7 @@ fn turn(proxy: &Proxy, worker: u32, softirqs: &[u32], row: &Row, duration: Durat
     Turn {
         proxy_us: each(after.0 - before.0),
         all_us: each(after.1 - before.1),
+        busy: 100.0 * (after.0 - before.0).div_duration_f64(seen.took) / row.threads as f64,
         rate: seen.answered as f64 / seen.took.as_secs_f64(),
         p50_ms: seen.percentile(50),
         p99_ms: seen.percentile(99),

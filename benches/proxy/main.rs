@@ -6,7 +6,8 @@
 //! [TQSERVER_BIN=/path/to/a/release/tqserver] cargo bench --bench proxy
 //! ```
 //!
-//! `ROWS` names rows of rows.rs, `TQSERVER_BIN` a program instead of the one that cargo builds.
+//! `ROWS` names rows of rows.rs, and `memory`, `work` (system calls, instructions, allocations) and
+//! `growth` (memory after millions of requests); `TQSERVER_BIN` a program instead of the one that cargo builds.
 
 // A report is the point of it, and the tests' parts that it is made of have more than it uses.
 #![allow(clippy::print_stdout, unreachable_pub, dead_code)]
@@ -18,6 +19,7 @@ mod session;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+mod chart;
 mod contest;
 mod cpu;
 mod figures;
@@ -25,16 +27,27 @@ mod fleet;
 mod frame;
 mod head;
 mod load;
+mod memory;
 mod report;
 mod rows;
+mod work;
 mod worker;
 
-use std::env;
+use std::path::Path;
 use std::time::Duration;
+use std::{env, fs};
 
 use contest::Effort;
 use fleet::{Fleet, PEERS};
-use rows::{ROWS, Row};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use report::Report;
+use rows::ROWS;
+
+/// What is measured beside the rows, and chosen like them.
+const PARTS: [&str; 3] = ["memory", "work", "growth"];
+
+/// Requests of `growth`.
+const MANY: u64 = 2_000_000;
 
 fn main() {
     // The same program is the worker that tqserver starts.
@@ -46,8 +59,10 @@ fn main() {
         Ok("short") => true,
         Ok(other) => panic!("BENCH={other}: there is only short"),
     };
-    let peers = chosen("PEERS", &PEERS, |it| it);
-    let rows = chosen("ROWS", ROWS, |it: Row| it.id);
+    let peers = chosen("PEERS", &PEERS);
+    let all: Vec<_> = ROWS.iter().map(|it| it.id).chain(PARTS).collect();
+    let wanted = chosen("ROWS", &all);
+    let is_wanted = |id: &str| wanted.contains(&id);
     let number = |name, whole, of_short| match env::var(name) {
         Ok(number) => number.parse().unwrap_or_else(|_| panic!("{name}={number}: not a number")),
         Err(_) if short => of_short,
@@ -55,29 +70,65 @@ fn main() {
     };
     let effort = Effort {
         rounds: number("ROUNDS", 5, 3) as usize,
-        turn: Duration::from_millis(number("TURN_MS", 2000, 500)),
+        turn: Duration::from_millis(number("TURN_MS", 2000, 400)),
     };
+    open_files_without_limit();
+
+    let mut report = Report::default();
     for threads in [1, 2] {
-        let of_these: Vec<_> = rows.iter().filter(|it| it.threads == threads).collect();
-        if of_these.is_empty() {
+        let rows = ROWS.iter().filter(|it| it.threads == threads && is_wanted(it.id));
+        let rows: Vec<_> = rows.collect();
+        let others = threads == 1 && (is_wanted("memory") || is_wanted("growth"));
+        if rows.is_empty() && !others {
             continue;
         }
-        let fleet = Fleet::start(threads, &peers);
-        for row in of_these {
-            report::print_row(row, &contest::measure(&fleet, row, effort));
+        let fleet = Fleet::start(threads, &peers, None);
+        if threads == 1 && is_wanted("memory") {
+            report.memory = memory::measure(&fleet);
+            report::print_memory(&report.memory);
         }
+        for row in rows {
+            let results = contest::measure(&fleet, row, effort);
+            report::print_row(row, &results);
+            report.rows.push((*row, results));
+        }
+        if threads == 1 && is_wanted("growth") && !short {
+            let grown = memory::growth(&fleet, MANY);
+            println!("\ntqserver's memory after {MANY} requests more: {:+} KiB", grown / 1024);
+            report.growth = Some((grown, MANY));
+        }
+    }
+    if is_wanted("work") && !short {
+        report.work = work::measure(&peers);
+        report::print_work(&report.work);
+    }
+
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
+    let path = target.join("bench/proxy.json");
+    report.write(&path, short);
+    println!("\n{}", path.display());
+    // A document's picture is of all of it.
+    if !short && wanted == all && peers == PEERS {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance-proxy.svg");
+        fs::write(&path, chart::draw(&report.rows)).unwrap();
+        println!("{}", path.display());
     }
 }
 
+/// Clients and proxies have thousands of connections.
+fn open_files_without_limit() {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+}
+
 /// What a variable names of all there is, or all of it.
-fn chosen<T: Copy>(variable: &str, all: &[T], name: impl Fn(T) -> &'static str) -> Vec<T> {
+fn chosen(variable: &str, all: &[&'static str]) -> Vec<&'static str> {
     let Some(wanted) = env::var(variable).ok().filter(|it| !it.is_empty()) else {
         return all.to_vec();
     };
     let find = |wanted: &str| {
-        let found = all.iter().copied().find(|it| name(*it) == wanted);
-        let names = || all.iter().map(|it| name(*it)).collect::<Vec<_>>().join(", ");
-        found.unwrap_or_else(|| panic!("{variable}: no {wanted}; there are {}", names()))
+        let found = all.iter().copied().find(|it| *it == wanted);
+        found.unwrap_or_else(|| panic!("{variable}: no {wanted}; there are {}", all.join(", ")))
     };
     wanted.split(',').map(find).collect()
 }

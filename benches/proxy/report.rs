@@ -1,46 +1,241 @@
 //! What was measured, for people and for programs.
 
-use crate::contest::Result;
-use crate::rows::{Cpu, Row};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
 
-/// Prints a row's lines, tqserver's first.
+use serde_json::{Value, json};
+
+use crate::contest::{Result, Turn};
+use crate::memory::{IDLE_CONNECTIONS, Memory};
+use crate::rows::{Cpu, Figure, Row};
+use crate::work::Work;
+
+/// All that was measured.
+#[derive(Default)]
+pub struct Report {
+    /// Rows with their results, tqserver's first.
+    pub rows: Vec<(Row, Vec<Result>)>,
+    /// Of each proxy.
+    pub memory: Vec<Memory>,
+    /// Of each proxy.
+    pub work: Vec<Work>,
+    /// What tqserver's memory grew by, in bytes, in so many requests.
+    pub growth: Option<(i64, u64)>,
+}
+
+/// Prints a row, a line for each proxy.
 pub fn print_row(row: &Row, results: &[Result]) {
     let whose = match row.cpu {
-        Cpu::Proxy => "proxy",
-        Cpu::All => "all",
+        Cpu::Proxy => "proxy µs",
+        Cpu::All => "all µs",
     };
     println!(
-        "\n{:<44} {:>9} {:>6} {:>6} {:>9} {:>6} {:>8} {:>8}",
+        "\n{:<52} {whose:>9} {:>6} {:>6} {:>8} {:>6} {:>6} {:>7} {:>7} {:>6} {:>6} {:>5}",
         format!("{} ({})", row.what, row.id),
-        format!("{whose} µs"),
         "ratio",
         "goal",
         "req/s",
         "ratio",
+        "goal",
         "p50 ms",
-        "p99 ms"
+        "p99 ms",
+        "ratio",
+        "goal",
+        "busy"
     );
-    let ours = &results[0];
     for result in results {
-        let goal = row.goals.iter().find(|(peer, _)| *peer == result.name);
-        let goal = goal.map_or(String::new(), |(_, goal)| format!("{goal:.2}"));
-        let is_peer = result.name != ours.name;
-        let ratio = |of: fn(&crate::contest::Turn) -> f64| match is_peer {
-            true => format!("{:.2}", ours.ratio(result, of)),
-            false => String::new(),
-        };
-        let cpu_ratio = match row.cpu {
-            Cpu::Proxy => ratio(|it| it.proxy_us),
-            Cpu::All => ratio(|it| it.all_us),
+        let middle = |of: fn(&Turn) -> f64| result.median(of);
+        let ratio = |figure| {
+            let ratio = Some(&results[0]).filter(|ours| ours.name != result.name);
+            let ratio = ratio.map(|ours| ours.ratio(result, |it| it.figure(figure, row)));
+            let goal = row.goals.iter().find(|it| it.peer == result.name && it.figure == figure);
+            format!(
+                "{:>6} {:>6}",
+                ratio.map_or(String::new(), |it| format!("{it:.2}")),
+                goal.map_or(String::new(), |it| format!("{:.2}", it.ratio)),
+            )
         };
         println!(
-            "  {:<42} {:>9.2} {cpu_ratio:>6} {goal:>6} {:>9.0} {:>6} {:>8.2} {:>8.2}",
+            "  {:<50} {:>9.2} {} {:>8.0} {} {:>7.2} {:>7.2} {} {:>4.0}%",
             result.name,
-            result.median(|it| it.cpu_us(row.cpu)),
-            result.median(|it| it.rate),
-            ratio(|it| it.rate),
-            result.median(|it| it.p50_ms),
-            result.median(|it| it.p99_ms),
+            result.median(|it| it.figure(Figure::Cpu, row)),
+            ratio(Figure::Cpu),
+            middle(|it| it.rate),
+            ratio(Figure::Rate),
+            middle(|it| it.p50_ms),
+            middle(|it| it.p99_ms),
+            ratio(Figure::P99),
+            middle(|it| it.busy),
         );
     }
+}
+
+/// Prints what proxies keep in memory.
+pub fn print_memory(all: &[Memory]) {
+    println!(
+        "\n{:<26} {:>12} {:>22} {:>26}",
+        "memory", "KiB at start", "bytes/idle connection", "bytes kept of each after"
+    );
+    for memory in all {
+        println!(
+            "  {:<24} {:>12} {:>22.0} {:>26.0}",
+            memory.name,
+            memory.at_start / 1024,
+            memory.per_connection(),
+            memory.kept as f64 / IDLE_CONNECTIONS as f64
+        );
+    }
+    println!("  goals of tqserver: at most 5120 KiB, 3072 bytes, and those given back");
+}
+
+/// Prints what a request makes proxies do.
+pub fn print_work(all: &[Work]) {
+    println!(
+        "\n{:<26} {:>12} {:>12} {:>12}",
+        "64 B, for a request", "system calls", "instructions", "allocations"
+    );
+    let number = |number: Option<f64>| number.map_or("-".to_owned(), |it| format!("{it:.2}"));
+    for work in all {
+        println!(
+            "  {:<24} {:>12} {:>12} {:>12}",
+            work.name,
+            number(work.syscalls),
+            work.instructions.map_or("-".to_owned(), |it| format!("{it:.0}")),
+            number(work.allocations)
+        );
+    }
+}
+
+impl Report {
+    /// Writes all of it as JSON, and as tables for a document beside it.
+    pub fn write(&self, path: &Path, short: bool) {
+        let document = json!({
+            "schema": 1,
+            "short": short,
+            "processors": std::thread::available_parallelism().map_or(1, usize::from),
+            "rows": self.rows.iter().map(|(row, results)| json_row(row, results)).collect::<Vec<_>>(),
+            "memory": self.memory.iter().map(json_memory).collect::<Vec<_>>(),
+            "work": self.work.iter().map(json_work).collect::<Vec<_>>(),
+            "growth": self.growth.map(|(bytes, requests)| json!({"bytes": bytes, "requests": requests})),
+        });
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, format!("{document:#}\n")).unwrap();
+        fs::write(path.with_extension("md"), self.tables()).unwrap();
+    }
+
+    /// The rows as Markdown: time for a request, then what clients meet.
+    fn tables(&self) -> String {
+        let mut text = String::new();
+        let Some(most) = self.rows.iter().map(|(_, results)| results).max_by_key(|it| it.len())
+        else {
+            return text;
+        };
+        let peers: Vec<_> = most[1..].iter().map(|it| it.name).collect();
+        let line = |text: &mut String, cells: &[String]| {
+            writeln!(text, "| {} |", cells.join(" | ")).unwrap();
+        };
+
+        let mut head = vec!["CPU for a request, µs".to_owned(), "tqserver".to_owned()];
+        for peer in &peers {
+            head.extend([(*peer).to_owned(), "ratio".to_owned(), "goal".to_owned()]);
+        }
+        line(&mut text, &head);
+        writeln!(text, "|{}", "---|".repeat(head.len())).unwrap();
+        for (row, results) in &self.rows {
+            let cpu = |result: &Result| result.median(|it| it.figure(Figure::Cpu, row));
+            let all = if row.cpu == Cpu::All { " *" } else { "" };
+            let mut cells = vec![format!("{}{all}", row.what), format!("{:.1}", cpu(&results[0]))];
+            for peer in &peers {
+                let Some(result) = results.iter().find(|it| it.name == *peer) else {
+                    cells.extend([const { String::new() }; 3]);
+                    continue;
+                };
+                let ratio = results[0].ratio(result, |it| it.figure(Figure::Cpu, row));
+                let goal = row.goals.iter().find(|it| it.peer == *peer && it.figure == Figure::Cpu);
+                cells.push(format!("{:.1}", cpu(result)));
+                cells.push(match goal {
+                    Some(goal) if goal.is_met(ratio) => format!("**{ratio:.2}**"),
+                    _ => format!("{ratio:.2}"),
+                });
+                cells.push(goal.map_or(String::new(), |it| format!("{:.2}", it.ratio)));
+            }
+            line(&mut text, &cells);
+        }
+
+        text.push('\n');
+        let mut head = vec!["requests/s · p50 · p99 in ms".to_owned(), "tqserver".to_owned()];
+        head.extend(peers.iter().map(|it| (*it).to_owned()));
+        line(&mut text, &head);
+        writeln!(text, "|{}", "---|".repeat(head.len())).unwrap();
+        for (row, results) in &self.rows {
+            let mut cells = vec![row.what.to_owned()];
+            for name in ["tqserver"].iter().chain(&peers) {
+                let result = results.iter().find(|it| it.name == *name);
+                cells.push(result.map_or(String::new(), |it| {
+                    let [rate, p50, p99] =
+                        [it.median(|t| t.rate), it.median(|t| t.p50_ms), it.median(|t| t.p99_ms)];
+                    format!("{rate:.0} · {p50:.2} · {p99:.2}")
+                }));
+            }
+            line(&mut text, &cells);
+        }
+        text
+    }
+}
+
+fn json_row(row: &Row, results: &[Result]) -> Value {
+    let result = |result: &Result| {
+        let figures = [Figure::Cpu, Figure::Rate, Figure::P99];
+        let ratios = figures.map(|figure| results[0].ratio(result, |it| it.figure(figure, row)));
+        let goal = |figure| {
+            row.goals
+                .iter()
+                .find(|it| it.peer == result.name && it.figure == figure)
+                .map(|it| it.ratio)
+        };
+        let is_peer = result.name != results[0].name;
+        let compared =
+            |at: usize| is_peer.then(|| json!({"ratio": ratios[at], "goal": goal(figures[at])}));
+        json!({
+            "name": result.name,
+            "cpu_us": result.median(|it| it.figure(Figure::Cpu, row)),
+            "proxy_us": result.median(|it| it.proxy_us),
+            "all_us": result.median(|it| it.all_us),
+            "busy_percent": result.median(|it| it.busy),
+            "requests_per_second": result.median(|it| it.rate),
+            "p50_ms": result.median(|it| it.p50_ms),
+            "p99_ms": result.median(|it| it.p99_ms),
+            "cpu": compared(0),
+            "rate": compared(1),
+            "p99": compared(2),
+        })
+    };
+    json!({
+        "id": row.id,
+        "what": row.what,
+        "threads": row.threads,
+        "connections": row.connections,
+        "cpu_of": match row.cpu { Cpu::Proxy => "proxy", Cpu::All => "all" },
+        "rounds": results[0].turns.len(),
+        "results": results.iter().map(result).collect::<Vec<_>>(),
+    })
+}
+
+fn json_memory(memory: &Memory) -> Value {
+    json!({
+        "name": memory.name,
+        "at_start_bytes": memory.at_start,
+        "bytes_per_idle_connection": memory.per_connection(),
+        "kept_bytes": memory.kept,
+    })
+}
+
+fn json_work(work: &Work) -> Value {
+    json!({
+        "name": work.name,
+        "syscalls": work.syscalls,
+        "instructions": work.instructions,
+        "allocations": work.allocations,
+    })
 }

@@ -160,8 +160,8 @@ impl Connection {
             self.is_tunnel = true;
             self.own.extend_from_slice(SWITCHING);
         } else {
-            let line = self.received.split(|byte| *byte == b' ');
-            let path = line.skip(1).next().and_then(|it| str::from_utf8(it).ok());
+            let mut words = self.received.split(|byte| *byte == b' ');
+            let path = words.nth(1).and_then(|it| str::from_utf8(it).ok());
             let asked = path.and_then(|path| path.get(1..)?.parse::<usize>().ok());
             let length = match head.content_length.unwrap_or(0) {
                 // /health among others.

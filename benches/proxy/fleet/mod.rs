@@ -25,6 +25,21 @@ pub const LOAD_CORE: usize = 1;
 /// Who can be compared with.
 pub const PEERS: [&str; 3] = ["nginx", "haproxy", "caddy"];
 
+/// What a proxy is run by.
+#[derive(Clone, Copy, Debug)]
+pub struct Under<'a> {
+    /// The proxy.
+    pub name: &'static str,
+    /// A command that takes the program and its arguments.
+    pub command: &'a [String],
+}
+
+impl<'a> Under<'a> {
+    fn command_for(this: Option<Self>, name: &str) -> &'a [String] {
+        this.filter(|it| it.name == name).map_or(&[], |it| it.command)
+    }
+}
+
 /// What a peer is told.
 struct Setting<'a> {
     /// Where it listens.
@@ -56,18 +71,18 @@ pub struct Fleet {
     /// The worker's process.
     pub worker: u32,
     _processes: Vec<Process>,
-    _tqserver: Tqserver,
+    tqserver: Tqserver,
     _folder: TempDir,
     _ports: PortLease,
 }
 
 impl Fleet {
     /// Starts tqserver and these peers with that many threads each. With one thread the proxies have a
-    /// processor of their own, with more they share all with load and worker.
-    pub fn start(threads: usize, peers: &[&'static str]) -> Self {
+    /// processor of their own, with more they share all with load and worker. `under` is for one of them.
+    pub fn start(threads: usize, peers: &[&'static str], under: Option<Under<'_>>) -> Self {
         let apart = threads == 1;
         let cores = if apart { vec![PROXY_CORE] } else { (0..threads).collect() };
-        let tqserver = Tqserver::start(&cores, None);
+        let tqserver = Tqserver::start(&cores, Under::command_for(under, "tqserver"));
         let worker = tqserver.worker();
         let load: Vec<usize> = if apart { vec![LOAD_CORE] } else { cores.clone() };
         cpu::pin(worker, &load);
@@ -84,31 +99,30 @@ impl Fleet {
             let worker = tqserver.worker_port();
             let public = tqserver.public();
             let setting = Setting { port, worker, threads, folder: &own, public: &public };
-            let process = start(name, &setting, &cores);
+            let process = start(name, &setting, &cores, Under::command_for(under, name));
             let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             process.await_listening(addr);
             proxies.push(Proxy { name, addr, root: process.pid() });
             processes.push(process);
         }
-        Self {
-            proxies,
-            worker,
-            _processes: processes,
-            _tqserver: tqserver,
-            _folder: folder,
-            _ports: ports,
-        }
+        Self { proxies, worker, _processes: processes, tqserver, _folder: folder, _ports: ports }
+    }
+
+    /// Ends all of it in its own ways, so that everybody can say a last word.
+    pub fn stop(self) {
+        self.tqserver.stop();
     }
 }
 
-fn start(name: &'static str, setting: &Setting<'_>, cores: &[usize]) -> Process {
+fn start(name: &'static str, setting: &Setting<'_>, cores: &[usize], under: &[String]) -> Process {
     let arguments = match name {
         "nginx" => nginx::arguments(setting),
         "haproxy" => haproxy::arguments(setting),
         "caddy" => caddy::arguments(setting),
         _ => panic!("{name}: there are {}", PEERS.join(", ")),
     };
-    Process::start(name, &arguments, cores, setting.folder)
+    let command: Vec<_> = under.iter().cloned().chain([name.to_owned()]).chain(arguments).collect();
+    Process::start(&command, cores, setting.folder)
 }
 
 /// Writes a configuration into a peer's folder.

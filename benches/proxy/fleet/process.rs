@@ -19,20 +19,15 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Runs a program on these processors, with its log in `folder`.
-    pub(super) fn start(
-        program: &str,
-        arguments: &[String],
-        cores: &[usize],
-        folder: &Path,
-    ) -> Self {
+    /// Runs a command on these processors, with its log in `folder`.
+    pub(super) fn start(run: &[String], cores: &[usize], folder: &Path) -> Self {
         let cores: Vec<_> = cores.iter().map(usize::to_string).collect();
         let log = folder.join("log");
         let output = File::create(&log).unwrap();
         let mut command = Command::new("setpriv");
         // Also when the benchmark is killed.
         command.args(["--pdeathsig", "TERM", "--", "taskset", "--cpu-list", &cores.join(",")]);
-        command.arg(program).args(arguments).stdin(Stdio::null());
+        command.args(run).stdin(Stdio::null());
         command.env("HOME", folder).env("XDG_CONFIG_HOME", folder).env("XDG_DATA_HOME", folder);
         command.stdout(output.try_clone().unwrap()).stderr(output);
         Self { child: command.spawn().unwrap(), log }

@@ -23,7 +23,7 @@ pub struct Tqserver {
 impl Tqserver {
     /// Starts it on these processors: it takes as many threads as there are. `under` is a command that
     /// runs it.
-    pub fn start(cores: &[usize], under: Option<&str>) -> Self {
+    pub fn start(cores: &[usize], under: &[String]) -> Self {
         let project = Project::new("", "");
         let mut index = worker("index", "").program(&env::current_exe().unwrap());
         for (name, length) in STATIC_FILES {
@@ -34,7 +34,9 @@ impl Tqserver {
         let session = Session::user(project.path(), |ports| project.configure("", ports));
         let program =
             env::var("TQSERVER_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_tqserver").to_owned());
-        let (under, root) = (under.unwrap_or_default(), project.path().display());
+        // Systemd would read something into a percent sign.
+        let under = under.join(" ").replace('%', "%%");
+        let root = project.path().display();
         let cores: Vec<_> = cores.iter().map(usize::to_string).collect();
         let cores = cores.join(" ");
         session.edit_unit(
@@ -73,6 +75,11 @@ impl Tqserver {
         let workers = self.session.workers();
         let unit = workers.keys().next().unwrap().trim_end_matches(".service");
         unit.rsplit('-').next().unwrap().parse().unwrap()
+    }
+
+    /// Stops it as systemd does.
+    pub fn stop(&self) {
+        self.session.systemctl(&["stop", "tqserver.socket", "tqserver.service"]);
     }
 
     /// The folder of its public files.

@@ -6,11 +6,18 @@ SHELL := /bin/bash
 CARGO ?= cargo
 # What `make bench` compares with.
 WATCHEXEC := $(CURDIR)/target/bench-tools/bin/watchexec
+PINGORA := $(CURDIR)/target/bench-tools/pingora/release/pingora-peer
 BENCH ?=
 # Runs only tests whose name matches: make test T=pattern
 T ?=
 
-.PHONY: help run test check deb reproducible lintian bench fuzz prepare
+# The benchmarks that `make bench` runs: make bench B=proxy
+B ?= dev_loop proxy
+BENCHES := $(B:%=bench-%)
+
+.PHONY: help run test check deb reproducible lintian bench bench-dev_loop bench-proxy fuzz prepare
+# They would spoil one another.
+.NOTPARALLEL: bench
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,9 +53,17 @@ reproducible: ## build the package twice, in two folders, and compare
 	@tests/bed/install diffoscope-minimal
 	packaging/reproducible
 
-bench: prepare ## how long a save takes to be served, beside other loops; BENCH=short is shorter
+bench: $(BENCHES) ## measure saves and requests; B=dev_loop or B=proxy is one, BENCH=short is shorter
+
+bench-dev_loop: prepare
 	@[ -x $(WATCHEXEC) ] || $(CARGO) install --quiet --locked --root target/bench-tools watchexec-cli
 	WATCHEXEC=$(WATCHEXEC) BENCH=$(BENCH) $(CARGO) bench --quiet --bench dev_loop
+
+bench-proxy: prepare
+	@benches/proxy/install
+	$(CARGO) build --quiet --release --locked --manifest-path benches/proxy/peers/pingora/Cargo.toml \
+		--target-dir target/bench-tools/pingora
+	PINGORA=$(PINGORA) BENCH=$(BENCH) $(CARGO) bench --quiet --bench proxy
 
 fuzz: ## fuzz each target for FUZZ_SECONDS (30)
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --quiet --locked cargo-fuzz

@@ -51,6 +51,8 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("make test T=links", "is what runs this"),
     ("make bench", "takes minutes of an idle machine"),
     ("make bench BENCH=short", "takes minutes of an idle machine"),
+    ("make bench B=proxy", "takes minutes of an idle machine"),
+    ("make bench B=proxy ROWS=64b_64,post16k PEERS=nginx", "takes minutes of an idle machine"),
     ("tests/bed/user bash", "is for people; every user bed begins like that"),
     ("tests/bed/system bash", "is for people; every system bed begins like that"),
     (

@@ -66,8 +66,8 @@ pub fn draw(rows: &[(Row, Vec<Result>)]) -> String {
 <title id="title">CPU for a request, nginx being 1</title>
 <desc id="desc">Bars for tqserver and other proxies, a group for each kind of request; shorter is better. The tables beside it have the figures.</desc>
 <style>
-  svg {{ color-scheme: light dark; --ink: #1f2933; --soft: #56616d; --line: #8a96a3; --ours: #1668a8; --nginx: #7d8894; --haproxy: #b3bcc5; --caddy: #d6dce1; font: 13px system-ui, sans-serif }}
-  @media (prefers-color-scheme: dark) {{ svg {{ --ink: #e6eaee; --soft: #a8b3be; --line: #74808c; --ours: #6cb6ff; --nginx: #8a96a3; --haproxy: #626d78; --caddy: #444e58 }} }}
+  svg {{ color-scheme: light dark; --ink: #1f2933; --soft: #56616d; --line: #8a96a3; --ours: #1668a8; --nginx: #7d8894; --haproxy: #b3bcc5; --caddy: #d6dce1; --pingora: #c98f4f; font: 13px system-ui, sans-serif }}
+  @media (prefers-color-scheme: dark) {{ svg {{ --ink: #e6eaee; --soft: #a8b3be; --line: #74808c; --ours: #6cb6ff; --nginx: #8a96a3; --haproxy: #626d78; --caddy: #444e58; --pingora: #a8733a }} }}
   text {{ fill: var(--ink); text-anchor: end }}
   .title {{ text-anchor: start; font-weight: 600 }}
   .name {{ text-anchor: start }}
@@ -76,6 +76,7 @@ pub fn draw(rows: &[(Row, Vec<Result>)]) -> String {
   .nginx {{ fill: var(--nginx) }}
   .haproxy {{ fill: var(--haproxy) }}
   .caddy {{ fill: var(--caddy) }}
+  .pingora {{ fill: var(--pingora) }}
   path {{ stroke: var(--line); stroke-dasharray: 3 3 }}
 </style>
 <text class="title" x="{LEFT}" y="22">CPU for a request, nginx being 1: shorter is better</text>

@@ -1,7 +1,7 @@
 //! Side by side: in each round every proxy has its turn, so that what disturbs the machine disturbs all
 //! of them; who begins changes from round to round.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::cpu;
 use crate::figures::{median, median_of_ratios};
@@ -9,12 +9,15 @@ use crate::fleet::{Fleet, Proxy};
 use crate::load::Load;
 use crate::rows::{Cpu, Figure, Row};
 
+/// How long a proxy may take to answer everybody.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub struct Effort {
     /// How often.
     pub rounds: usize,
-    /// For how long each time, after a tenth of it that does not count.
+    /// For how long each time, after some of it that does not count.
     pub turn: Duration,
 }
 
@@ -33,6 +36,8 @@ pub struct Turn {
     pub p50_ms: f64,
     /// 99 of 100 took no longer, in milliseconds.
     pub p99_ms: f64,
+    /// Clients that got no answer at all, and are missing in the times above.
+    pub left_out: usize,
 }
 
 /// What came of a row for a proxy.
@@ -87,7 +92,9 @@ pub fn measure(fleet: &Fleet, row: &Row, effort: Effort) -> Vec<Result> {
 
 fn turn(proxy: &Proxy, worker: u32, softirqs: &[u32], row: &Row, duration: Duration) -> Turn {
     let mut load = Load::connect(proxy.addr, row.connections, (row.exchange)());
-    load.run(duration / 10);
+    // Until everybody has been answered: connections to the worker are made by then.
+    let began = Instant::now();
+    while load.run(duration / 10).left_out > 0 && began.elapsed() < PATIENCE {}
     let clock = || {
         let proxy = cpu::of_trees(&[proxy.root]);
         let others = cpu::of_trees(&[worker]) + cpu::of_this_thread();
@@ -104,5 +111,6 @@ fn turn(proxy: &Proxy, worker: u32, softirqs: &[u32], row: &Row, duration: Durat
         rate: seen.answered as f64 / seen.took.as_secs_f64(),
         p50_ms: seen.percentile(50),
         p99_ms: seen.percentile(99),
+        left_out: seen.left_out,
     }
 }

@@ -17,3 +17,9 @@ pub fn median_of_ratios(ours: &[f64], theirs: &[f64]) -> Option<f64> {
     assert_eq!(ours.len(), theirs.len(), "a round has both");
     median(ours.iter().zip(theirs).map(|(ours, theirs)| ours / theirs))
 }
+
+/// What a share of all, in percent, do not exceed: of sorted numbers the smallest such; none of none.
+pub fn percentile(sorted: &[u32], percent: usize) -> Option<u32> {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
+}

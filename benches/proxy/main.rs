@@ -2,12 +2,15 @@
 //! docs/performance.md has what came out.
 //!
 //! ```sh
-//! [BENCH=short] [ROWS=64b_64,post16k] [PEERS=nginx,haproxy] [ROUNDS=9] [TURN_MS=2000]
-//! [TQSERVER_BIN=/path/to/a/release/tqserver] cargo bench --bench proxy
+//! [ROWS=64b_64,post16k] [PEERS=nginx,haproxy] [ROUNDS=9] [TURN_MS=2000] [BENCH=short] \
+//!     [TQSERVER_BIN=/a/released/tqserver] [PINGORA=/its/program] [LOCK=/a/file] \
+//!     cargo bench --bench proxy
 //! ```
 //!
 //! `ROWS` names rows of rows.rs, and `memory`, `work` (system calls, instructions, allocations) and
-//! `growth` (memory after millions of requests); `TQSERVER_BIN` a program instead of the one that cargo builds.
+//! `growth` (memory after millions of requests). `TQSERVER_BIN` is measured in place of what cargo has
+//! built. `LOCK` is locked (flock) while it measures, for machines on which others do.
+//! nginx, haproxy and caddy have to be installed: `benches/proxy/install` does that.
 
 // A report is the point of it, and the tests' parts that it is made of have more than it uses.
 #![allow(clippy::print_stdout, unreachable_pub, dead_code)]
@@ -19,6 +22,7 @@ mod session;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+mod alone;
 mod chart;
 mod contest;
 mod cpu;
@@ -33,10 +37,12 @@ mod rows;
 mod work;
 mod worker;
 
+use std::env;
+use std::fs;
 use std::path::Path;
 use std::time::Duration;
-use std::{env, fs};
 
+use alone::Alone;
 use contest::Effort;
 use fleet::{Fleet, PEERS};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -52,14 +58,17 @@ const MANY: u64 = 2_000_000;
 fn main() {
     // The same program is the worker that tqserver starts.
     if env::var_os("TQ_WORKER").is_some() {
-        worker::serve();
+        worker::main();
     }
     let short = match env::var("BENCH").as_deref() {
         Err(_) | Ok("") => false,
         Ok("short") => true,
         Ok(other) => panic!("BENCH={other}: there is only short"),
     };
-    let peers = chosen("PEERS", &PEERS);
+    // It is built by make, and takes longer than the rest of this together.
+    let has_pingora = env::var_os("PINGORA").is_some();
+    let able: Vec<_> = PEERS.into_iter().filter(|it| has_pingora || *it != "pingora").collect();
+    let peers = chosen("PEERS", &able);
     let all: Vec<_> = ROWS.iter().map(|it| it.id).chain(PARTS).collect();
     let wanted = chosen("ROWS", &all);
     let is_wanted = |id: &str| wanted.contains(&id);
@@ -74,6 +83,7 @@ fn main() {
     };
     open_files_without_limit();
 
+    let mut alone = Alone::by_environment();
     let mut report = Report::default();
     for threads in [1, 2] {
         let rows = ROWS.iter().filter(|it| it.threads == threads && is_wanted(it.id));
@@ -84,24 +94,30 @@ fn main() {
         }
         let fleet = Fleet::start(threads, &peers, None);
         if threads == 1 && is_wanted("memory") {
+            alone.begin();
             report.memory = memory::measure(&fleet);
             report::print_memory(&report.memory);
         }
         for row in rows {
+            alone.begin();
             let results = contest::measure(&fleet, row, effort);
             report::print_row(row, &results);
             report.rows.push((*row, results));
         }
         if threads == 1 && is_wanted("growth") && !short {
+            alone.begin();
             let grown = memory::growth(&fleet, MANY);
             println!("\ntqserver's memory after {MANY} requests more: {:+} KiB", grown / 1024);
             report.growth = Some((grown, MANY));
         }
     }
     if is_wanted("work") && !short {
+        alone.begin();
         report.work = work::measure(&peers);
         report::print_work(&report.work);
     }
+
+    alone.end();
 
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap();
     let path = target.join("bench/proxy.json");

@@ -11,6 +11,12 @@ use crate::memory::{IDLE_CONNECTIONS, Memory};
 use crate::rows::{Cpu, Figure, Row};
 use crate::work::Work;
 
+/// What tqserver's memory is to be at most when it has started, in bytes.
+const AT_START_GOAL: u64 = 5 << 20;
+
+/// What it is to be at most for an idle connection, in bytes.
+const PER_CONNECTION_GOAL: u64 = 3 << 10;
+
 /// All that was measured.
 #[derive(Default)]
 pub struct Report {
@@ -68,6 +74,10 @@ pub fn print_row(row: &Row, results: &[Result]) {
             ratio(Figure::P99),
             middle(|it| it.busy),
         );
+        let left_out: usize = result.turns.iter().map(|it| it.left_out).sum();
+        if left_out > 0 {
+            println!("    in all turns {left_out} clients got no answer, and are in no figure");
+        }
     }
 }
 
@@ -86,7 +96,10 @@ pub fn print_memory(all: &[Memory]) {
             memory.kept as f64 / IDLE_CONNECTIONS as f64
         );
     }
-    println!("  goals of tqserver: at most 5120 KiB, 3072 bytes, and those given back");
+    println!(
+        "  goals of tqserver: at most {} KiB, {PER_CONNECTION_GOAL} bytes, and those given back",
+        AT_START_GOAL / 1024
+    );
 }
 
 /// Prints what a request makes proxies do.
@@ -115,6 +128,10 @@ impl Report {
             "short": short,
             "processors": std::thread::available_parallelism().map_or(1, usize::from),
             "rows": self.rows.iter().map(|(row, results)| json_row(row, results)).collect::<Vec<_>>(),
+            "memory_goals": {
+                "at_start_bytes": AT_START_GOAL,
+                "bytes_per_idle_connection": PER_CONNECTION_GOAL,
+            },
             "memory": self.memory.iter().map(json_memory).collect::<Vec<_>>(),
             "work": self.work.iter().map(json_work).collect::<Vec<_>>(),
             "growth": self.growth.map(|(bytes, requests)| json!({"bytes": bytes, "requests": requests})),
@@ -206,6 +223,7 @@ fn json_row(row: &Row, results: &[Result]) -> Value {
             "requests_per_second": result.median(|it| it.rate),
             "p50_ms": result.median(|it| it.p50_ms),
             "p99_ms": result.median(|it| it.p99_ms),
+            "clients_without_answer": result.turns.iter().map(|it| it.left_out).sum::<usize>(),
             "cpu": compared(0),
             "rate": compared(1),
             "p99": compared(2),

@@ -116,13 +116,13 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         goals: &[cpu("nginx", 0.50)],
-        without: &["haproxy"],
+        without: &["haproxy", "pingora"],
         ..row("static1k", "static file, 1 KiB", || Exchange::get("/static/index/1k.bin", 1 << 10))
     },
     Row {
         cpu: Cpu::All,
         goals: &[cpu("nginx", 0.85)],
-        without: &["haproxy"],
+        without: &["haproxy", "pingora"],
         ..row("static64k", "static file, 64 KiB", || {
             Exchange::get("/static/index/64k.bin", 64 << 10)
         })
@@ -131,7 +131,7 @@ pub const ROWS: &[Row] = &[
         cpu: Cpu::All,
         connections: 16,
         goals: &[cpu("nginx", 0.65)],
-        without: &["haproxy"],
+        without: &["haproxy", "pingora"],
         ..row("static1m", "static file, 1 MiB, 16 connections", || {
             Exchange::get("/static/index/1m.bin", 1 << 20)
         })

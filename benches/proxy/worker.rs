@@ -10,6 +10,7 @@ use std::os::unix::net::UnixDatagram;
 use std::{env, mem};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::frame;
 use crate::head::{Head, end_of_head};
@@ -21,19 +22,26 @@ pub const MAX_BODY: usize = 16 << 20;
 const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
     Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTKxaO9kGzzhZRbK+xOo=\r\n\r\n";
 
-/// Runs as long as the process lives.
-pub fn serve() -> ! {
+/// Does what tqserver expects of a worker (docs/worker-contract.md).
+pub fn main() -> ! {
+    // Every proxy may have as many connections to it as it has clients, and keep them.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
     let port: u16 = env::var("PORT").unwrap().parse().unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    if let Some(socket) = env::var_os("NOTIFY_SOCKET") {
+        UnixDatagram::unbound().unwrap().send_to(b"READY=1", socket).unwrap();
+    }
+    serve(&listener)
+}
+
+/// Serves as long as the process lives.
+pub fn serve(listener: &TcpListener) -> ! {
     listener.set_nonblocking(true).unwrap();
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
     let readable = |fd: u64| EpollEvent::new(EpollFlags::EPOLLIN, fd);
     let listening = listener.as_raw_fd() as u64;
-    epoll.add(&listener, readable(listening)).unwrap();
-    if let Some(socket) = env::var_os("NOTIFY_SOCKET") {
-        UnixDatagram::unbound().unwrap().send_to(b"READY=1", socket).unwrap();
-    }
-
+    epoll.add(listener, readable(listening)).unwrap();
     let zeros = vec![b'0'; MAX_BODY];
     let mut scratch = vec![0; 256 << 10];
     let mut connections: HashMap<u64, Connection> = HashMap::new();
@@ -43,7 +51,12 @@ pub fn serve() -> ! {
         for event in &events[..count] {
             let fd = event.data();
             if fd == listening {
-                while let Ok((stream, _)) = listener.accept() {
+                loop {
+                    let stream = match listener.accept() {
+                        Ok((stream, _)) => stream,
+                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                        Err(error) => panic!("a connection cannot be accepted: {error}"),
+                    };
                     stream.set_nonblocking(true).unwrap();
                     stream.set_nodelay(true).unwrap();
                     let fd = stream.as_raw_fd() as u64;

@@ -3,12 +3,13 @@
 mod caddy;
 mod haproxy;
 mod nginx;
+mod pingora;
 mod process;
 mod tqserver;
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 use tempfile::TempDir;
 
@@ -23,7 +24,7 @@ pub const PROXY_CORE: usize = 0;
 pub const LOAD_CORE: usize = 1;
 
 /// Who can be compared with.
-pub const PEERS: [&str; 3] = ["nginx", "haproxy", "caddy"];
+pub const PEERS: [&str; 4] = ["nginx", "haproxy", "caddy", "pingora"];
 
 /// What a proxy is run by.
 #[derive(Clone, Copy, Debug)]
@@ -119,10 +120,19 @@ fn start(name: &'static str, setting: &Setting<'_>, cores: &[usize], under: &[St
         "nginx" => nginx::arguments(setting),
         "haproxy" => haproxy::arguments(setting),
         "caddy" => caddy::arguments(setting),
+        "pingora" => pingora::arguments(setting),
         _ => panic!("{name}: there are {}", PEERS.join(", ")),
     };
-    let command: Vec<_> = under.iter().cloned().chain([name.to_owned()]).chain(arguments).collect();
+    let command: Vec<_> = under.iter().cloned().chain([program(name)]).chain(arguments).collect();
     Process::start(&command, cores, setting.folder)
+}
+
+/// Where a peer's program is: on the path, but for one that is built for this.
+fn program(name: &str) -> String {
+    match name {
+        "pingora" => env::var("PINGORA").expect("PINGORA is a program"),
+        name => name.to_owned(),
+    }
 }
 
 /// Writes a configuration into a peer's folder.

@@ -82,6 +82,8 @@ pub struct Client {
     sent: Option<usize>,
     is_sending: bool,
     began: Instant,
+    /// When the last answer was whole, on this connection or one before it.
+    answered: Option<Instant>,
     /// A head that has not come as a whole.
     head: Vec<u8>,
     /// How much of the answer is to come, once its head is known.
@@ -108,6 +110,7 @@ impl Client {
             sent: None,
             is_sending: false,
             began: Instant::now(),
+            answered: None,
             head: Vec::new(),
             left: None,
             whole: None,
@@ -117,6 +120,16 @@ impl Client {
     /// Its socket.
     pub fn stream(&self) -> &TcpStream {
         &self.stream
+    }
+
+    /// Takes the place of one whose connection has ended.
+    pub fn after(self, ended: &Self) -> Self {
+        Self { answered: ended.answered, ..self }
+    }
+
+    /// Whether it has been answered since then.
+    pub fn is_answered_since(&self, then: Instant) -> bool {
+        self.answered.is_some_and(|answered| answered >= then)
     }
 
     /// Whether it has no request under way.
@@ -176,7 +189,9 @@ impl Client {
         if left > 0 {
             return Ok(Progress::Waits);
         }
-        let whole = self.began.elapsed();
+        let now = Instant::now();
+        let whole = now - self.began;
+        self.answered = Some(now);
         if matches!(exchange.answer, Answer::LastBody(_)) {
             self.whole = Some(whole);
             return Ok(Progress::Waits);

@@ -13,6 +13,8 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 pub use client::Exchange;
 use client::{Client, Progress};
 
+use crate::figures::percentile;
+
 /// Nothing here takes that long unless it hangs.
 const PATIENCE_MS: u16 = 10_000;
 
@@ -34,6 +36,8 @@ pub struct Seen {
     pub took: Duration,
     /// Each answer's time from its request, in microseconds, sorted.
     pub latencies: Vec<u32>,
+    /// Clients that got no answer at all.
+    pub left_out: usize,
 }
 
 impl Load {
@@ -73,28 +77,29 @@ impl Load {
             }
         }
         seen.took = began.elapsed();
+        let is_left_out = |client: &&Client| !client.is_answered_since(began);
+        seen.left_out = self.clients.iter().filter(is_left_out).count();
         seen.latencies.sort_unstable();
         seen
     }
 
-    fn step(&mut self, event: &EpollEvent, seen: &mut Seen) {
-        let number = event.data() as usize;
+    fn step(&mut self, came: &EpollEvent, seen: &mut Seen) {
+        let number = came.data() as usize;
         let client = &mut self.clients[number];
-        if event.events().contains(EpollFlags::EPOLLOUT) {
+        if came.events().contains(EpollFlags::EPOLLOUT) {
             return self.send(number);
         }
         match client.receive(&self.exchange, &mut self.scratch) {
             Ok(Progress::Waits) => {}
             Ok(Progress::Answered(latency)) => {
-                seen.answered += 1;
-                seen.latencies.push(latency.as_micros() as u32);
+                seen.add(latency);
                 self.send(number);
             }
             Ok(Progress::Ended(latency)) => {
-                seen.answered += 1;
-                seen.latencies.push(latency.as_micros() as u32);
-                self.clients[number] = Client::connect(self.addr, &self.exchange);
-                let added = event_for(number);
+                seen.add(latency);
+                let next = Client::connect(self.addr, &self.exchange);
+                self.clients[number] = next.after(&self.clients[number]);
+                let added = event(EpollFlags::EPOLLIN, number);
                 self.epoll.add(self.clients[number].stream(), added).unwrap();
                 self.send(number);
             }
@@ -118,17 +123,17 @@ impl Load {
 }
 
 impl Seen {
+    fn add(&mut self, latency: Duration) {
+        self.answered += 1;
+        self.latencies.push(latency.as_micros() as u32);
+    }
+
     /// The time that a share of all answers, in percent, do not exceed, in milliseconds.
     pub fn percentile(&self, percent: usize) -> f64 {
-        let rank = (self.latencies.len() * percent).div_ceil(100).max(1);
-        self.latencies.get(rank - 1).map_or(0.0, |micros| f64::from(*micros) / 1e3)
+        percentile(&self.latencies, percent).map_or(0.0, |micros| f64::from(micros) / 1e3)
     }
 }
 
 fn event(flags: EpollFlags, number: usize) -> EpollEvent {
     EpollEvent::new(flags, number as u64)
-}
-
-fn event_for(number: usize) -> EpollEvent {
-    event(EpollFlags::EPOLLIN, number)
 }

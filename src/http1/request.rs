@@ -144,10 +144,26 @@ impl<'b> Target<'b> {
     }
 }
 
+/// The bytes that an authority is made of.
+const OF_AUTHORITY: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mark = b"-._~%!$&'()*+;=:[]";
+    let mut at = 0;
+    while at < mark.len() {
+        table[mark[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
 /// A host and port (RFC 3986 section 3.2), without user information.
 fn authority_of(bytes: &[u8]) -> Result<&str, Malformed> {
-    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(b);
-    if bytes.is_empty() || !bytes.iter().all(allowed) {
+    if bytes.is_empty() || !bytes.iter().all(|b| OF_AUTHORITY[usize::from(*b)]) {
         return Err(Malformed::Host);
     }
     std::str::from_utf8(bytes).map_err(|_| Malformed::Host)

@@ -2,15 +2,12 @@
 
 use std::pin::Pin;
 
-use bytes::Bytes;
-
-use super::exchange::Upstream;
-use super::forward::Delivery;
+use super::exchange::{Exchange, Upstream};
 use super::forwarding::{self, Passing};
-use super::pump::Pump;
 use crate::http1::{BodyLength, FieldSpace, RequestHead, ResponseHead, Version};
 
 /// What is to be known of an answer that has begun.
+#[derive(Default)]
 pub(crate) struct Start {
     pub(crate) status: u16,
     /// Whether the worker's connection can serve another request afterwards.
@@ -34,93 +31,78 @@ pub(crate) enum Switched {
     Other,
 }
 
-/// Looks at what has come from the worker. `None` while the head is not complete; interim answers
+/// Looks at what has come from the worker, and says whether the answer has begun. Interim answers
 /// (RFC 9110 section 15.2) are passed on meanwhile.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(crate) fn begin<S>(
-    request: &Delivery<'_, S>,
+    exchange: &mut Exchange<'_, S>,
     upstream: &mut Upstream,
-    download: &mut Pump,
-) -> Result<Option<Start>, String> {
-    let ask = request.ask;
+) -> Result<bool, String> {
+    let ask = exchange.ask;
     loop {
         let bytes = upstream.inbox.unread();
         if bytes.is_empty() {
-            return Ok(None);
+            return Ok(false);
         }
         let mut space = FieldSpace::new();
         let parsed = ResponseHead::parse(bytes, ask.is_head, &mut space);
-        let Some(head) = parsed.map_err(|error| error.to_string())? else { return Ok(None) };
+        let Some(head) = parsed.map_err(|error| error.to_string())? else { return Ok(false) };
         let len = head.len;
-        if head.status == 101 {
-            let start = switch(&head, request.client.leg.inbox.kept(), download)?;
-            upstream.inbox.consume(len);
-            return Ok(Some(start));
-        }
-        if head.status < 200 {
+        match head.status {
+            101 => switch(exchange, &head)?,
+            200.. => accept(exchange, &head),
             // The client asked us to go on, not the worker. HTTP/1.0 knows no interim answers.
-            if head.status > 101 && ask.version == Version::Http11 {
-                forwarding::push_interim(download.ours(), &head);
-            }
-            upstream.inbox.consume(len);
-            continue;
+            100 => {}
+            _ if ask.version == Version::Http10 => {}
+            _ => forwarding::push_interim(exchange.download.ours(), &head),
         }
-        let (start, tail, chunks) = accept(request, &head, download);
-        let body = head.body;
+        let has_begun = head.status == 101 || head.status >= 200;
         upstream.inbox.consume(len);
-        download.begin_body(body, chunks, tail);
-        return Ok(Some(start));
+        if has_begun {
+            return Ok(true);
+        }
     }
 }
 
 /// Writes the head for the client.
-fn accept<S>(
-    request: &Delivery<'_, S>,
-    head: &ResponseHead<'_, '_>,
-    download: &mut Pump,
-) -> (Start, Bytes, bool) {
-    let (core, ask) = (&request.connection.core, request.ask);
+fn accept<S>(exchange: &mut Exchange<'_, S>, head: &ResponseHead<'_, '_>) {
+    let (core, ask) = (&exchange.connection.core, exchange.ask);
     let unsized_body = matches!(head.body, BodyLength::Chunked | BodyLength::UntilClose);
     let is_http11 = ask.version == Version::Http11;
     let (chunks, close_delimited) = (unsized_body && is_http11, unsized_body && !is_http11);
     let client_keeps_alive =
         ask.keeps_alive && !close_delimited && !core.closing.connections.is_said();
-    let tail = request.visit.and_then(|visit| visit.tail(head)).unwrap_or_default();
+    let tail = exchange.visit.and_then(|visit| visit.tail(head)).unwrap_or_default();
     let passing = Passing {
         chunks,
         connection: ask.connection_field(client_keeps_alive),
         tail: (!tail.is_empty()).then_some(tail.len()),
     };
-    let out = download.ours();
+    let out = exchange.download.ours();
     forwarding::push_answer(out, head, passing);
     if !head.is_dated {
         core.date.now(|date| forwarding::push(out, "date", date));
     }
     out.extend_from_slice(b"\r\n");
-    // Of a known length an early end would be a lie.
-    let is_event_stream = unsized_body && is_event_stream(head.content_type);
-    let start = Start {
+    exchange.download.begin_body(head.body, chunks, tail);
+    exchange.start = Start {
         status: head.status,
         keeps_alive: head.keeps_alive(),
         client_keeps_alive,
         close_delimited,
         switched: None,
-        is_event_stream,
+        // Of a known length an early end would be a lie.
+        is_event_stream: unsized_body && is_event_stream(head.content_type),
         cut: None,
     };
-    (start, tail, chunks)
 }
 
-/// Agrees to a switch, if the request, whose head is `asked_in`, asked for it.
-fn switch(
-    head: &ResponseHead<'_, '_>,
-    asked_in: &[u8],
-    download: &mut Pump,
-) -> Result<Start, String> {
+/// Agrees to a switch, if the request asked for it.
+fn switch<S>(exchange: &mut Exchange<'_, S>, head: &ResponseHead<'_, '_>) -> Result<(), String> {
     let mut space = FieldSpace::new();
-    let request = RequestHead::parse(asked_in, &mut space).ok().flatten();
+    let request = RequestHead::parse(exchange.client.leg.inbox.kept(), &mut space).ok().flatten();
     let asked = request.as_ref().and_then(forwarding::upgrade_of);
     let (Some(asked), Some(granted)) = (asked, head.upgrade) else {
         return Err("it switches protocols unasked".to_owned());
@@ -128,17 +110,11 @@ fn switch(
     if !forwarding::asked_for(asked, granted) {
         return Err("it switches to a protocol nobody asked for".to_owned());
     }
-    forwarding::push_switch(download.ours(), head, granted);
+    forwarding::push_switch(exchange.download.ours(), head, granted);
     let is_websocket = granted.eq_ignore_ascii_case(b"websocket");
-    Ok(Start {
-        status: 101,
-        keeps_alive: false,
-        client_keeps_alive: false,
-        close_delimited: false,
-        switched: Some(if is_websocket { Switched::WebSocket } else { Switched::Other }),
-        is_event_stream: false,
-        cut: None,
-    })
+    let switched = if is_websocket { Switched::WebSocket } else { Switched::Other };
+    exchange.start = Start { status: 101, switched: Some(switched), ..Start::default() };
+    Ok(())
 }
 
 fn is_event_stream(content_type: Option<&[u8]>) -> bool {

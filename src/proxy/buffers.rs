@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::ReadBuf;
 
@@ -127,8 +127,10 @@ impl Inbox {
         socket: &mut S,
         buffers: &Buffers,
     ) -> Poll<io::Result<usize>> {
-        // Nothing is borrowed for a socket that has nothing.
-        std::task::ready!(socket.poll_readable(cx))?;
+        if self.buffer.is_none() {
+            // Nothing is borrowed for a socket that has nothing.
+            ready!(socket.poll_readable(cx))?;
+        }
         self.make_room();
         let buffer = self.buffer.get_or_insert_with(|| buffers.borrow());
         let mut room = ReadBuf::new(&mut buffer[self.end..]);

@@ -31,9 +31,9 @@ pub(crate) struct Client<S> {
 }
 
 /// What a client said.
-pub(crate) enum Heard<T> {
-    /// A request, as it was read. Its head is kept in the inbox.
-    Request(T),
+pub(crate) enum Heard {
+    /// A request, which was shown. Its head is kept in the inbox.
+    Request,
     /// No request.
     Malformed(Malformed),
     /// A head that is larger than allowed.
@@ -52,13 +52,13 @@ impl<S: Socket> Client<S> {
         Self { leg, deadline, awaited_since: Instant::now(), is_fresh: true }
     }
 
-    /// Awaits a request's head, and reads it with `read`.
-    pub(crate) async fn request<T>(
+    /// Awaits a request's head, and shows it to `show`.
+    pub(crate) async fn request(
         &mut self,
         limits: &ListenerSettings,
         closing: &Closing,
-        mut read: impl FnMut(&RequestHead<'_, '_>) -> T,
-    ) -> Heard<T> {
+        mut show: impl FnMut(&RequestHead<'_, '_>),
+    ) -> Heard {
         self.leg.let_go();
         let mut looked_at = 0;
         let mut begun_at = None;
@@ -73,9 +73,10 @@ impl<S: Socket> Client<S> {
                     looked_at = unread.len();
                     match RequestHead::parse(unread, &mut FieldSpace::new()) {
                         Ok(Some(head)) if head.len <= limits.max_header_bytes => {
-                            let (heard, len) = (Heard::Request(read(&head)), head.len);
+                            show(&head);
+                            let len = head.len;
                             self.leg.inbox.keep(len);
-                            return Poll::Ready(heard);
+                            return Poll::Ready(Heard::Request);
                         }
                         Ok(Some(_)) => return Poll::Ready(Heard::TooLarge),
                         Ok(None) => {}

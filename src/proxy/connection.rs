@@ -17,8 +17,8 @@ use super::client::{Client, Heard};
 use super::core::{ConnectionPlace, Core};
 use super::counters::Count;
 use super::error_page::Page;
-use super::exchange::{End, Exchange};
-use super::forward::{Delivery, Failure, SendError};
+use super::exchange::{End, Exchange, Upstream};
+use super::forward::{Failure, SendError};
 use super::forwarding::{ClientIdentity, RequestId};
 use super::hold::Hold;
 use super::live::{LiveSocket, Visit};
@@ -28,6 +28,7 @@ use super::service::{self, Ask, Decision, Found, Order, Refusal};
 use super::socket::Socket;
 use super::table::Route;
 use super::tunnel::Tunnel;
+use crate::http1::RequestHead;
 
 /// After a refusal, how long and how much the client may go on sending before the socket is
 /// closed: closed at once, the kernel would reset the connection and the client might never read
@@ -127,10 +128,15 @@ impl Connection {
     async fn serve<S: Socket>(&self, client: &mut Client<S>) -> Next {
         let limits = &self.settings.listener;
         loop {
-            let closing = &self.core.closing;
-            let heard = client.request(limits, closing, |head| service::decide(self, head)).await;
+            // Filled from within, as it is too large to be handed from hand to hand.
+            let mut decided = None;
+            let decide = |head: &RequestHead<'_, '_>| decided = Some(service::decide(self, head));
+            let heard = client.request(limits, &self.core.closing, decide).await;
             let next = match heard {
-                Heard::Request((ask, decision)) => self.answer(client, &ask, decision).await,
+                Heard::Request => {
+                    let Some((ask, decision)) = decided else { return Next::Close };
+                    self.answer(client, &ask, decision).await
+                }
                 Heard::Malformed(error) => {
                     tracing::debug!(client = %self.peer, "refused: {error}");
                     Box::pin(self.refuse_unheard(client, error.status())).await
@@ -201,39 +207,39 @@ impl Connection {
         let allowance = if max_body == 0 { u64::MAX } else { max_body };
         let mut head_len = order.head.len();
         let upload = Pump::request(std::mem::take(&mut order.head), ask.body, allowance);
-        let mut request = Delivery::new(self, client, ask, visit, upload);
-        let exchange = loop {
-            match request.send(order.claim.target(), order.route.timeouts).await {
-                Ok(exchange) => break exchange,
+        let mut exchange = Exchange::new(self, client, ask, visit, upload);
+        let upstream = loop {
+            match exchange.send(order.claim.target(), order.route.timeouts).await {
+                Ok(upstream) => break upstream,
                 Err(SendError::Gone) => return Next::Close,
                 Err(SendError::Failed(failure)) => {
                     let refusal = self.explain(&failure, &order.route, &ask.id);
                     return Box::pin(self.refuse(client, ask, &refusal, visit)).await;
                 }
                 Err(SendError::Unreachable(error)) => {
-                    let head = request.client.leg.inbox.kept().to_vec();
+                    let head = exchange.client.leg.inbox.kept().to_vec();
                     let other = self.other_order(&head, ask, &order, hold, visit, &error);
-                    match Box::pin(request.client.unless_gone(other)).await {
+                    match Box::pin(exchange.client.unless_gone(other)).await {
                         Some(Ok(other)) => order = other,
                         Some(Err(refusal)) => {
                             return Box::pin(self.refuse(client, ask, &refusal, visit)).await;
                         }
                         None => return Next::Close,
                     }
-                    request.upload.replace_head(head_len, &order.head);
+                    exchange.upload.replace_head(head_len, &order.head);
                     head_len = order.head.len();
                 }
             }
         };
-        self.deliver(request, order, exchange).await
+        self.deliver(&mut exchange, upstream, order).await
     }
 
     /// Passes an answer on that has begun.
     async fn deliver<S: Socket>(
         &self,
-        mut request: Delivery<'_, S>,
+        exchange: &mut Exchange<'_, S>,
+        mut upstream: Upstream,
         order: Order,
-        mut exchange: Exchange,
     ) -> Next {
         let core = &self.core;
         core.counters.responded(exchange.start.status);
@@ -247,12 +253,11 @@ impl Connection {
                 }
             }));
         }
-        let end = exchange.finish(&mut request).await;
-        let Exchange { upstream, start, download, .. } = exchange;
-        let Delivery { client, ask, upload, .. } = request;
-        let is_uploaded = upload.is_done();
-        download.recycle(&core.buffers);
-        upload.recycle(&core.buffers);
+        let end = exchange.finish(&mut upstream, order.route.timeouts).await;
+        let is_uploaded = exchange.upload.is_done();
+        exchange.download.recycle(&core.buffers);
+        exchange.upload.recycle(&core.buffers);
+        let Exchange { client, ask, start, .. } = exchange;
         match end {
             End::Whole if start.switched.is_some() => {
                 let tunnel = Tunnel::new(upstream, order.claim, start.switched);

@@ -1,17 +1,22 @@
-//! One request and its answer over one connection to a worker, both on their way at once.
+//! One request and its answer, both on their way at once.
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::answer::{self, Start};
-use super::forward::Delivery;
+use super::client::Client;
+use super::connection::Connection;
+use super::live::Visit;
 use super::pump::{Pump, PumpError, Stall};
+use super::service::Ask;
 use super::socket::{Leg, Socket};
 use super::table::UpstreamTimeouts;
+use super::target::Target;
 
 /// The largest head of an answer, in bytes; a worker that sends more is answered for with 502.
 const MAX_RESPONSE_HEAD: usize = 256 << 10;
@@ -76,50 +81,166 @@ pub(crate) enum Break {
     Stalled,
 }
 
-/// An answer that has begun.
-pub(crate) struct Exchange {
-    pub(crate) upstream: Upstream,
-    pub(crate) start: Start,
-    /// The answer on its way to the client, with its head.
+/// One request and its answer.
+pub(crate) struct Exchange<'a, S> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) client: &'a mut Client<S>,
+    pub(crate) ask: &'a Ask,
+    /// In development, whose page it is.
+    pub(crate) visit: Option<&'a Visit>,
+    /// The request on its way to the worker.
+    pub(crate) upload: Pump,
+    /// The answer on its way to the client.
     pub(crate) download: Pump,
-    timeouts: UpstreamTimeouts,
+    /// What the answer's head said.
+    pub(crate) start: Start,
+    /// Where it was written once and lost.
+    pub(super) lost_at: Option<Arc<Target>>,
+    /// When the last of the request was written, or the worker took no more.
+    sent_at: Option<Instant>,
     /// Whether the worker takes no more of the request.
     is_refused: bool,
+    /// Whether the client is still to be told to go on (RFC 9110 section 10.1.1).
+    awaits_continue: bool,
 }
 
-impl Exchange {
-    /// Sends the request over `socket` and awaits the head of its answer.
-    pub(crate) async fn begin<S: Socket>(
-        request: &mut Delivery<'_, S>,
-        socket: TcpStream,
-        timeouts: UpstreamTimeouts,
-    ) -> Result<Self, Lost> {
-        let core = &request.connection.core;
-        let mut opening = Opening {
-            upstream: Leg::worker(socket, core.clone()),
-            download: Pump::new(&core.buffers),
+impl<'a, S: Socket> Exchange<'a, S> {
+    /// Of which nothing was sent yet.
+    pub(crate) fn new(
+        connection: &'a Connection,
+        client: &'a mut Client<S>,
+        ask: &'a Ask,
+        visit: Option<&'a Visit>,
+        upload: Pump,
+    ) -> Self {
+        Self {
+            connection,
+            client,
+            ask,
+            visit,
+            upload,
+            download: Pump::new(&connection.core.buffers),
+            start: Start::default(),
+            lost_at: None,
             sent_at: None,
             is_refused: false,
-            awaits_continue: request.ask.expects_continue,
-        };
-        let start = poll_fn(|cx| opening.poll(cx, request, timeouts)).await?;
-        let Opening { upstream, download, is_refused, .. } = opening;
-        Ok(Self { upstream, start, download, timeouts, is_refused })
+            awaits_continue: ask.expects_continue,
+        }
+    }
+
+    /// Sends the request and awaits the head of its answer.
+    pub(super) async fn open(
+        &mut self,
+        upstream: &mut Upstream,
+        timeouts: UpstreamTimeouts,
+    ) -> Result<(), Lost> {
+        (self.sent_at, self.is_refused) = (None, false);
+        poll_fn(|cx| self.poll_open(cx, upstream, timeouts)).await
     }
 
     /// Passes the answer on to its end, and what is left of the request.
-    pub(crate) async fn finish<S: Socket>(&mut self, request: &mut Delivery<'_, S>) -> End {
-        poll_fn(|cx| self.poll_finish(cx, request)).await
+    pub(crate) async fn finish(
+        &mut self,
+        upstream: &mut Upstream,
+        timeouts: UpstreamTimeouts,
+    ) -> End {
+        poll_fn(|cx| self.poll_finish(cx, upstream, timeouts)).await
     }
 
-    fn poll_finish<S: Socket>(
+    fn poll_open(
         &mut self,
         cx: &mut Context<'_>,
-        request: &mut Delivery<'_, S>,
+        upstream: &mut Upstream,
+        timeouts: UpstreamTimeouts,
+    ) -> Poll<Result<(), Lost>> {
+        if self.sent_at.is_none() {
+            self.send_more(cx, upstream)?;
+        }
+        if self.receive_head(cx, upstream)? {
+            return Poll::Ready(Ok(()));
+        }
+        let client = &mut self.client.leg;
+        // Interim answers go on at once. Should the client take none, the answer itself will tell.
+        if !self.download.ours().is_empty()
+            && let Poll::Ready(Err(_)) = self.download.poll_flush(cx, client)
+        {
+            return Poll::Ready(Err(Lost::Gone));
+        }
+        if self.sent_at.is_some() && !self.is_refused && client.poll_hung_up(cx).is_ready() {
+            return Poll::Ready(Err(Lost::Gone));
+        }
+        let (at, late) = match (self.sent_at, self.upload.stall()) {
+            (Some(sent_at), _) => (sent_at + timeouts.response, Lost::Silent),
+            (None, Some(Stall::Sink(since))) => (since + timeouts.body_idle, Lost::Silent),
+            (None, Some(Stall::Source(since))) => {
+                let limit = self.connection.settings.listener.read_timeout;
+                (since + limit, Lost::Upload(UploadFault::ClientStalled))
+            }
+            (None, None) => return Poll::Pending,
+        };
+        self.client.deadline.poll(cx, Some(at)).map(|()| Err(late))
+    }
+
+    /// Passes on what there is of the request.
+    fn send_more(&mut self, cx: &mut Context<'_>, upstream: &mut Upstream) -> Result<(), Lost> {
+        let client = &mut self.client.leg;
+        if std::mem::take(&mut self.awaits_continue) && client.inbox.unread().is_empty() {
+            self.download.ours().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        match self.upload.poll(cx, client, upstream) {
+            Poll::Ready(Ok(())) => self.sent_at = Some(Instant::now()),
+            // The worker may have answered before it hung up.
+            Poll::Ready(Err(PumpError::Sink(_))) if self.upload.is_begun() => {
+                self.is_refused = true;
+                self.sent_at = Some(Instant::now());
+            }
+            Poll::Ready(Err(PumpError::Sink(error))) => return Err(Lost::Died(error)),
+            Poll::Ready(Err(PumpError::TooLarge)) => {
+                return Err(Lost::Upload(UploadFault::TooLarge));
+            }
+            Poll::Ready(Err(_)) => return Err(Lost::Upload(UploadFault::ClientBroke)),
+            Poll::Pending => {}
+        }
+        Ok(())
+    }
+
+    /// Looks at what has come of the answer, and says whether its head is whole.
+    fn receive_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        upstream: &mut Upstream,
+    ) -> Result<bool, Lost> {
+        loop {
+            match upstream.poll_fill(cx) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Err(error)) => return Err(Lost::Died(error)),
+                Poll::Ready(Ok(0)) => {
+                    return Err(Lost::Died(io::ErrorKind::UnexpectedEof.into()));
+                }
+                Poll::Ready(Ok(_)) => {}
+            }
+            if answer::begin(self, upstream).map_err(Lost::Garbage)? {
+                return Ok(true);
+            }
+            let inbox = &mut upstream.inbox;
+            if inbox.unread().len() > MAX_RESPONSE_HEAD {
+                return Err(Lost::Garbage("its head is too large".to_owned()));
+            }
+            if inbox.is_full() {
+                inbox.grow(MAX_RESPONSE_HEAD + 1);
+            }
+        }
+    }
+
+    fn poll_finish(
+        &mut self,
+        cx: &mut Context<'_>,
+        upstream: &mut Upstream,
+        timeouts: UpstreamTimeouts,
     ) -> Poll<End> {
-        let Delivery { upload, client, .. } = request;
-        if !self.is_refused && !upload.is_done() {
-            match upload.poll(cx, &mut client.leg, &mut self.upstream) {
+        let client = &mut self.client.leg;
+        if !self.is_refused && !self.upload.is_done() {
+            match self.upload.poll(cx, client, upstream) {
                 Poll::Ready(Err(PumpError::Sink(_))) => self.is_refused = true,
                 Poll::Ready(Err(error)) => {
                     return Poll::Ready(End::Broken(Break::Upload(error)));
@@ -134,27 +255,27 @@ impl Exchange {
             self.start.keeps_alive = false;
             self.download.end_early();
         }
-        match self.download.poll(cx, &mut self.upstream, &mut client.leg) {
+        match self.download.poll(cx, upstream, client) {
             Poll::Ready(Ok(())) => return Poll::Ready(End::Whole),
             Poll::Ready(Err(PumpError::Sink(_))) => return Poll::Ready(End::Gone),
             Poll::Ready(Err(error)) => return Poll::Ready(End::Broken(Break::Answer(error))),
             Poll::Pending => {}
         }
-        let is_uploading = !self.is_refused && !upload.is_done();
-        if !is_uploading && client.leg.poll_hung_up(cx).is_ready() {
+        let is_uploading = !self.is_refused && !self.upload.is_done();
+        if !is_uploading && client.poll_hung_up(cx).is_ready() {
             return Poll::Ready(End::Gone);
         }
-        self.poll_limits(cx, request, is_uploading)
+        self.poll_limits(cx, timeouts, is_uploading)
     }
 
-    fn poll_limits<S: Socket>(
+    fn poll_limits(
         &self,
         cx: &mut Context<'_>,
-        request: &Delivery<'_, S>,
+        timeouts: UpstreamTimeouts,
         is_uploading: bool,
     ) -> Poll<End> {
-        let limits = &request.connection.settings.listener;
-        let idle = self.timeouts.body_idle;
+        let limits = &self.connection.settings.listener;
+        let idle = timeouts.body_idle;
         let download = match self.download.stall() {
             Some(Stall::Sink(since)) => Some((since + limits.write_timeout, End::Gone)),
             // Event streams may be silent for as long as they like.
@@ -162,7 +283,7 @@ impl Exchange {
             Some(Stall::Source(since)) => Some((since + idle, End::Broken(Break::Silent))),
             None => None,
         };
-        let upload = match request.upload.stall().filter(|_| is_uploading) {
+        let upload = match self.upload.stall().filter(|_| is_uploading) {
             Some(Stall::Sink(since)) => Some((since + idle, End::Broken(Break::Stuck))),
             Some(Stall::Source(since)) => {
                 Some((since + limits.read_timeout, End::Broken(Break::Stalled)))
@@ -171,115 +292,9 @@ impl Exchange {
         };
         let first = [download, upload].into_iter().flatten().min_by_key(|(at, _)| *at);
         let at = first.as_ref().map(|(at, _)| *at);
-        match (request.client.deadline.poll(cx, at), first) {
+        match (self.client.deadline.poll(cx, at), first) {
             (Poll::Ready(()), Some((_, end))) => Poll::Ready(end),
             _ => Poll::Pending,
-        }
-    }
-}
-
-/// An exchange until the head of its answer is here.
-struct Opening {
-    upstream: Upstream,
-    download: Pump,
-    /// When the last of the request was written, or the worker took no more.
-    sent_at: Option<Instant>,
-    is_refused: bool,
-    /// Whether the client is still to be told to go on (RFC 9110 section 10.1.1).
-    awaits_continue: bool,
-}
-
-impl Opening {
-    fn poll<S: Socket>(
-        &mut self,
-        cx: &mut Context<'_>,
-        request: &mut Delivery<'_, S>,
-        timeouts: UpstreamTimeouts,
-    ) -> Poll<Result<Start, Lost>> {
-        if self.sent_at.is_none() {
-            self.send(cx, request)?;
-        }
-        if let Some(start) = self.receive(cx, request)? {
-            return Poll::Ready(Ok(start));
-        }
-        let client = &mut request.client.leg;
-        // Interim answers go on at once. Should the client take none, the answer itself will tell.
-        if !self.download.ours().is_empty()
-            && let Poll::Ready(Err(_)) = self.download.poll_flush(cx, client)
-        {
-            return Poll::Ready(Err(Lost::Gone));
-        }
-        if self.sent_at.is_some() && !self.is_refused && client.poll_hung_up(cx).is_ready() {
-            return Poll::Ready(Err(Lost::Gone));
-        }
-        let (at, late) = match (self.sent_at, request.upload.stall()) {
-            (Some(sent_at), _) => (sent_at + timeouts.response, Lost::Silent),
-            (None, Some(Stall::Sink(since))) => (since + timeouts.body_idle, Lost::Silent),
-            (None, Some(Stall::Source(since))) => {
-                let limit = request.connection.settings.listener.read_timeout;
-                (since + limit, Lost::Upload(UploadFault::ClientStalled))
-            }
-            (None, None) => return Poll::Pending,
-        };
-        request.client.deadline.poll(cx, Some(at)).map(|()| Err(late))
-    }
-
-    /// Passes on what there is of the request.
-    fn send<S: Socket>(
-        &mut self,
-        cx: &mut Context<'_>,
-        request: &mut Delivery<'_, S>,
-    ) -> Result<(), Lost> {
-        let client = &mut request.client.leg;
-        if self.awaits_continue {
-            self.awaits_continue = false;
-            if client.inbox.unread().is_empty() {
-                self.download.ours().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
-            }
-        }
-        match request.upload.poll(cx, client, &mut self.upstream) {
-            Poll::Ready(Ok(())) => self.sent_at = Some(Instant::now()),
-            // The worker may have answered before it hung up.
-            Poll::Ready(Err(PumpError::Sink(_))) if request.upload.is_begun() => {
-                self.is_refused = true;
-                self.sent_at = Some(Instant::now());
-            }
-            Poll::Ready(Err(PumpError::Sink(error))) => return Err(Lost::Died(error)),
-            Poll::Ready(Err(PumpError::TooLarge)) => {
-                return Err(Lost::Upload(UploadFault::TooLarge));
-            }
-            Poll::Ready(Err(_)) => return Err(Lost::Upload(UploadFault::ClientBroke)),
-            Poll::Pending => {}
-        }
-        Ok(())
-    }
-
-    /// Looks at what has come of the answer.
-    fn receive<S: Socket>(
-        &mut self,
-        cx: &mut Context<'_>,
-        request: &Delivery<'_, S>,
-    ) -> Result<Option<Start>, Lost> {
-        loop {
-            match self.upstream.poll_fill(cx) {
-                Poll::Pending => return Ok(None),
-                Poll::Ready(Err(error)) => return Err(Lost::Died(error)),
-                Poll::Ready(Ok(0)) => {
-                    return Err(Lost::Died(io::ErrorKind::UnexpectedEof.into()));
-                }
-                Poll::Ready(Ok(_)) => {}
-            }
-            let begun = answer::begin(request, &mut self.upstream, &mut self.download);
-            if let Some(start) = begun.map_err(Lost::Garbage)? {
-                return Ok(Some(start));
-            }
-            let inbox = &mut self.upstream.inbox;
-            if inbox.unread().len() > MAX_RESPONSE_HEAD {
-                return Err(Lost::Garbage("its head is too large".to_owned()));
-            }
-            if inbox.is_full() {
-                inbox.grow(MAX_RESPONSE_HEAD + 1);
-            }
         }
     }
 }

@@ -11,13 +11,8 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::client::Client;
-use super::connection::Connection;
-use super::exchange::{Exchange, Lost, UploadFault};
-use super::live::Visit;
-use super::pump::Pump;
-use super::service::Ask;
-use super::socket::Socket;
+use super::exchange::{Exchange, Lost, UploadFault, Upstream};
+use super::socket::{Leg, Socket};
 use super::table::UpstreamTimeouts;
 use super::target::Target;
 
@@ -58,7 +53,7 @@ impl Failure {
     }
 }
 
-/// Why a [`Delivery`] gave up.
+/// Why [`Exchange::send`] gave up.
 #[derive(Debug)]
 pub(crate) enum SendError {
     /// Nothing of the request was sent, as the target takes no connections: it may go elsewhere.
@@ -69,30 +64,7 @@ pub(crate) enum SendError {
     Failed(Failure),
 }
 
-/// A request on its way to a worker.
-pub(crate) struct Delivery<'a, S> {
-    pub(crate) connection: &'a Connection,
-    pub(crate) client: &'a mut Client<S>,
-    pub(crate) ask: &'a Ask,
-    /// In development, whose page it is.
-    pub(crate) visit: Option<&'a Visit>,
-    pub(crate) upload: Pump,
-    /// Where it was written once and lost.
-    lost_at: Option<Arc<Target>>,
-}
-
-impl<'a, S: Socket> Delivery<'a, S> {
-    /// Of which nothing was sent yet.
-    pub(crate) fn new(
-        connection: &'a Connection,
-        client: &'a mut Client<S>,
-        ask: &'a Ask,
-        visit: Option<&'a Visit>,
-        upload: Pump,
-    ) -> Self {
-        Self { connection, client, ask, visit, upload, lost_at: None }
-    }
-
+impl<S: Socket> Exchange<'_, S> {
     /// Sends the request to a claimed target and awaits the head of its answer.
     ///
     /// A request that was never written is sent again over the next connection, whatever it is. One
@@ -103,7 +75,7 @@ impl<'a, S: Socket> Delivery<'a, S> {
         &mut self,
         target: &Arc<Target>,
         timeouts: UpstreamTimeouts,
-    ) -> Result<Exchange, SendError> {
+    ) -> Result<Upstream, SendError> {
         let pool = &self.connection.core.pool;
         loop {
             let kept = pool.checkout(target);
@@ -112,8 +84,9 @@ impl<'a, S: Socket> Delivery<'a, S> {
                 Some(socket) => socket,
                 None => self.connect(target, timeouts.response).await?,
             };
-            let error = match Exchange::begin(self, socket, timeouts).await {
-                Ok(exchange) => return Ok(exchange),
+            let mut upstream = Leg::worker(socket, self.connection.core.clone());
+            let error = match self.open(&mut upstream, timeouts).await {
+                Ok(()) => return Ok(upstream),
                 Err(Lost::Died(error)) => error,
                 Err(Lost::Gone) => return Err(SendError::Gone),
                 Err(Lost::Silent) => return Err(SendError::Failed(Failure::Silent)),

@@ -155,9 +155,9 @@ impl Pump {
         }
     }
 
-    /// Gives the memory back.
-    pub(crate) fn recycle(self, buffers: &Buffers) {
-        buffers.give_back_text(self.ours);
+    /// Gives the memory back, once nothing is to be written any more.
+    pub(crate) fn recycle(&mut self, buffers: &Buffers) {
+        buffers.give_back_text(std::mem::take(&mut self.ours));
     }
 
     /// Passes on all there is; ready when the message is whole.

@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use super::exchange::{Exchange, Upstream};
 use super::forwarding::{self, Passing};
+use super::socket::Socket;
 use crate::http1::{BodyLength, FieldSpace, RequestHead, ResponseHead, Version};
 
 /// What is to be known of an answer that has begun.
@@ -36,7 +37,7 @@ pub(crate) enum Switched {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(crate) fn begin<S>(
+pub(crate) fn begin<S: Socket>(
     exchange: &mut Exchange<'_, S>,
     upstream: &mut Upstream,
 ) -> Result<bool, String> {
@@ -100,9 +101,12 @@ fn accept<S>(exchange: &mut Exchange<'_, S>, head: &ResponseHead<'_, '_>) {
 }
 
 /// Agrees to a switch, if the request asked for it.
-fn switch<S>(exchange: &mut Exchange<'_, S>, head: &ResponseHead<'_, '_>) -> Result<(), String> {
+fn switch<S: Socket>(
+    exchange: &mut Exchange<'_, S>,
+    head: &ResponseHead<'_, '_>,
+) -> Result<(), String> {
     let mut space = FieldSpace::new();
-    let request = RequestHead::parse(exchange.client.leg.inbox.kept(), &mut space).ok().flatten();
+    let request = RequestHead::parse(exchange.client.head(), &mut space).ok().flatten();
     let asked = request.as_ref().and_then(forwarding::upgrade_of);
     let (Some(asked), Some(granted)) = (asked, head.upgrade) else {
         return Err("it switches protocols unasked".to_owned());

@@ -45,7 +45,7 @@ impl Buffers {
 
     /// An empty text.
     pub(crate) fn text(&self) -> Vec<u8> {
-        self.spare_texts.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(2 << 10))
+        self.spare_texts.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(1 << 10))
     }
 
     /// Takes a text back, whatever is in it.
@@ -66,14 +66,12 @@ impl Buffers {
     }
 }
 
-/// What was read from a socket and has not gone on. A head at its front can be kept, to be looked at
-/// again, while what follows it comes and goes.
+/// What was read from a socket and has not gone on.
 ///
-/// Invariant: `kept.0 <= kept.1 <= start <= end <= buffer.len()`, and all are 0 without a buffer.
+/// Invariant: `start <= end <= buffer.len()`, and both are 0 without a buffer.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     buffer: Option<Box<[u8]>>,
-    kept: (usize, usize),
     start: usize,
     end: usize,
 }
@@ -90,26 +88,24 @@ impl Inbox {
         debug_assert!(self.start <= self.end);
     }
 
-    /// Takes the first `n`, and keeps them until [`let_go`](Self::let_go).
-    pub(crate) fn keep(&mut self, n: usize) {
-        self.kept = (self.start, self.start + n);
-        self.consume(n);
+    /// Gives the buffer back if all of it was taken.
+    pub(crate) fn rest(&mut self, buffers: &Buffers) {
+        if self.start == self.end {
+            self.give_up(buffers);
+        }
     }
 
-    /// What is kept.
-    pub(crate) fn kept(&self) -> &[u8] {
-        self.buffer.as_ref().map_or(&[], |buffer| &buffer[self.kept.0..self.kept.1])
-    }
-
-    /// Keeps nothing any more.
-    pub(crate) fn let_go(&mut self, buffers: &Buffers) {
-        self.kept = (self.start, self.start);
-        self.give_back_if_empty(buffers);
+    /// Forgets everything.
+    pub(crate) fn give_up(&mut self, buffers: &Buffers) {
+        if let Some(buffer) = self.buffer.take() {
+            buffers.give_back(buffer);
+        }
+        (self.start, self.end) = (0, 0);
     }
 
     /// Whether no more can be read until some of it is taken.
     pub(crate) fn is_full(&self) -> bool {
-        self.buffer.as_ref().is_some_and(|buffer| self.end - self.lowest() == buffer.len())
+        self.buffer.as_ref().is_some_and(|buffer| self.end - self.start == buffer.len())
     }
 
     /// Makes room for `len` bytes in a row.
@@ -127,63 +123,22 @@ impl Inbox {
         socket: &mut S,
         buffers: &Buffers,
     ) -> Poll<io::Result<usize>> {
+        self.rest(buffers);
         if self.buffer.is_none() {
             // Nothing is borrowed for a socket that has nothing.
             ready!(socket.poll_readable(cx))?;
         }
-        self.make_room();
         let buffer = self.buffer.get_or_insert_with(|| buffers.borrow());
+        if self.end == buffer.len() {
+            buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
         let mut room = ReadBuf::new(&mut buffer[self.end..]);
         let outcome = Pin::new(socket).poll_read(cx, &mut room);
         let n = room.filled().len();
         self.end += n;
-        if n == 0 {
-            self.give_back_if_empty(buffers);
-        }
+        self.rest(buffers);
         outcome.map_ok(|()| n)
-    }
-
-    fn lowest(&self) -> usize {
-        if self.kept.0 < self.kept.1 { self.kept.0 } else { self.start }
-    }
-
-    fn make_room(&mut self) {
-        if self.start == self.end {
-            self.start = if self.kept.0 < self.kept.1 { self.kept.1 } else { 0 };
-            self.end = self.start;
-        }
-        let Some(buffer) = &mut self.buffer else { return };
-        if self.end < buffer.len() {
-            return;
-        }
-        let lowest = if self.kept.0 < self.kept.1 { self.kept.0 } else { self.start };
-        buffer.copy_within(lowest..self.end, 0);
-        self.kept = (self.kept.0.saturating_sub(lowest), self.kept.1.saturating_sub(lowest));
-        self.start -= lowest;
-        self.end -= lowest;
-    }
-
-    fn give_back_if_empty(&mut self, buffers: &Buffers) {
-        if self.start == self.end
-            && self.kept.0 == self.kept.1
-            && let Some(buffer) = self.buffer.take()
-        {
-            buffers.give_back(buffer);
-            *self = Self::default();
-        }
-    }
-
-    /// Forgets everything.
-    pub(crate) fn give_up(&mut self, buffers: &Buffers) {
-        self.start = self.end;
-        self.let_go(buffers);
-    }
-
-    /// All that is unread, and the buffer back to the thread.
-    pub(crate) fn take(&mut self, buffers: &Buffers) -> Vec<u8> {
-        let unread = self.unread().to_vec();
-        self.give_up(buffers);
-        unread
     }
 }
 
@@ -203,26 +158,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_kept_head_stays_while_bodies_pass_and_nothing_is_held_when_all_is_gone() {
+    async fn bytes_pass_in_order_and_nothing_is_held_when_all_are_gone() {
         let (mut far, mut near) = pair().await;
         let (buffers, mut inbox) = (Buffers::default(), Inbox::default());
-        far.write_all(b"old head").await.unwrap();
-        while inbox.unread().len() < 8 {
-            poll_fn(|cx| inbox.poll_fill(cx, &mut near, &buffers)).await.unwrap();
-        }
-        inbox.consume(4);
-        inbox.keep(4);
+        let (mut sent, mut taken) = (0u8, 0u8);
         let mut passed = 0;
         while passed < 5 * BUFFER_BYTES {
-            far.write_all(&[b'x'; 10_000]).await.unwrap();
-            let n = poll_fn(|cx| inbox.poll_fill(cx, &mut near, &buffers)).await.unwrap();
-            assert!(inbox.unread().iter().all(|b| *b == b'x'));
-            assert_eq!(inbox.kept(), b"head");
-            inbox.consume(inbox.unread().len().min(9_999));
-            passed += n;
+            let bytes: Vec<u8> = (0..10_000).map(|n| sent.wrapping_add(n as u8)).collect();
+            far.write_all(&bytes).await.unwrap();
+            sent = sent.wrapping_add(10_000u32 as u8);
+            passed += poll_fn(|cx| inbox.poll_fill(cx, &mut near, &buffers)).await.unwrap();
+            let n = inbox.unread().len().min(9_999);
+            for byte in &inbox.unread()[..n] {
+                assert_eq!(*byte, taken);
+                taken = taken.wrapping_add(1);
+            }
+            inbox.consume(n);
         }
         inbox.consume(inbox.unread().len());
-        inbox.let_go(&buffers);
+        inbox.rest(&buffers);
         assert!(inbox.buffer.is_none());
         assert_eq!(buffers.spare.borrow().len(), 1);
     }

@@ -22,6 +22,8 @@ const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 /// A client's connection.
 pub(crate) struct Client<S> {
     pub(crate) leg: Leg<S>,
+    /// The head of the request that is being answered, to be looked at again.
+    head: Vec<u8>,
     /// For whatever the connection waits for.
     pub(crate) deadline: Deadline,
     /// Since when a request is awaited.
@@ -32,7 +34,7 @@ pub(crate) struct Client<S> {
 
 /// What a client said.
 pub(crate) enum Heard {
-    /// A request, which was shown. Its head is kept in the inbox.
+    /// A request, which was shown.
     Request,
     /// No request.
     Malformed(Malformed),
@@ -49,7 +51,7 @@ impl<S: Socket> Client<S> {
     pub(crate) fn new(socket: S, core: &Rc<Core>) -> Self {
         let deadline = Deadline::new(&core.deadlines);
         let leg = Leg::client(socket, Rc::clone(core));
-        Self { leg, deadline, awaited_since: Instant::now(), is_fresh: true }
+        Self { leg, head: vec![], deadline, awaited_since: Instant::now(), is_fresh: true }
     }
 
     /// Awaits a request's head, and shows it to `show`.
@@ -59,7 +61,7 @@ impl<S: Socket> Client<S> {
         closing: &Closing,
         mut show: impl FnMut(&RequestHead<'_, '_>),
     ) -> Heard {
-        self.leg.let_go();
+        self.forget();
         let mut looked_at = 0;
         let mut begun_at = None;
         let heard = poll_fn(|cx| {
@@ -75,7 +77,10 @@ impl<S: Socket> Client<S> {
                         Ok(Some(head)) if head.len <= limits.max_header_bytes => {
                             show(&head);
                             let len = head.len;
-                            self.leg.inbox.keep(len);
+                            self.head = self.leg.buffers().text();
+                            self.head.extend_from_slice(&unread[..len]);
+                            self.leg.inbox.consume(len);
+                            self.leg.rest();
                             return Poll::Ready(Heard::Request);
                         }
                         Ok(Some(_)) => return Poll::Ready(Heard::TooLarge),
@@ -111,6 +116,20 @@ impl<S: Socket> Client<S> {
         .await;
         self.is_fresh = false;
         heard
+    }
+
+    /// The head of the request that was shown last, as it was sent.
+    pub(crate) fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// Holds no memory while nothing is to be read.
+    pub(crate) fn forget(&mut self) {
+        self.leg.rest();
+        let head = std::mem::take(&mut self.head);
+        if head.capacity() > 0 {
+            self.leg.buffers().give_back_text(head);
+        }
     }
 
     /// The answer is through: the next request is awaited from now on.

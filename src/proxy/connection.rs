@@ -81,7 +81,7 @@ pub(crate) async fn serve(
     let connection = Connection::new(Rc::clone(&core), settings, peer);
     let mut client = Client::new(stream, &core);
     match connection.serve(&mut client).await {
-        Next::Request | Next::Close => client.leg.let_go(),
+        Next::Request | Next::Close => client.forget(),
         Next::Linger => drop(timeout(LINGER, linger(&mut client.leg.socket)).await),
         Next::Reset => client.leg.socket.reset_when_closed(),
         Next::Upgrade(upgraded) => Box::pin(upgraded.run(&core, client)).await,
@@ -178,7 +178,7 @@ impl Connection {
         ask: &Ask,
         hold: &mut Hold<'_>,
     ) -> Next {
-        let head = client.leg.inbox.kept().to_vec();
+        let head = client.head().to_vec();
         let found = client.unless_gone(service::ponder(self, &head, ask, hold)).await;
         match found {
             Some(Ok(Found::Forward(order, visit))) => {
@@ -217,7 +217,7 @@ impl Connection {
                     return Box::pin(self.refuse(client, ask, &refusal, visit)).await;
                 }
                 Err(SendError::Unreachable(error)) => {
-                    let head = exchange.client.leg.inbox.kept().to_vec();
+                    let head = exchange.client.head().to_vec();
                     let other = self.other_order(&head, ask, &order, hold, visit, &error);
                     match Box::pin(exchange.client.unless_gone(other)).await {
                         Some(Ok(other)) => order = other,
@@ -334,7 +334,7 @@ impl Connection {
         refusal: &Refusal,
         visit: Option<&Visit>,
     ) -> Next {
-        let response = service::page(refusal, client.leg.inbox.kept(), &ask.id, visit);
+        let response = service::page(refusal, client.head(), &ask.id, visit);
         self.respond(client, ask, response, None, refusal.close).await
     }
 
@@ -439,5 +439,21 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.core.counters.open_connections.sub(1);
         self.core.open.closed();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_task<F>(_: impl Fn(Rc<Core>, TcpStream, SocketAddr, ConnectionPlace) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// It is what every idle connection costs, besides what the runtime and the kernel take.
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        let size = size_of_task(serve);
+        assert!(size <= 2560, "{size} bytes");
     }
 }

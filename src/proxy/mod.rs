@@ -1,8 +1,12 @@
 //! The data plane. It reads one published table and never waits for the control plane.
 //!
 //! One thread a core, each with a runtime, a connection pool and counters of its own; a connection
-//! stays on the thread that accepted it. The way of a request is `listener` → `connection` →
-//! `service` → `forward` or `static_files`.
+//! stays on the thread that accepted it. The way of a request is `listener` → `connection` → `client`
+//! → `service` → `forward` → `exchange`, or `static_files` → `respond`.
+//!
+//! A connection is one task. It polls what comes from the client and what comes from the worker, and
+//! passes heads on as copied bytes (`forwarding`, `answer`) and bodies through borrowed buffers (`pump`,
+//! `buffers`). Nothing is allocated for a request that only passes through.
 
 mod answer;
 mod body;

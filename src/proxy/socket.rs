@@ -97,14 +97,15 @@ impl<S: Socket> Leg<S> {
         poll_fn(|cx| Pin::new(&mut self.socket).poll_flush(cx)).await
     }
 
-    /// What is kept is not needed any more.
-    pub(crate) fn let_go(&mut self) {
-        self.inbox.let_go(&self.core.buffers);
+    /// Holds no buffer while nothing is to be read.
+    pub(crate) fn rest(&mut self) {
+        self.inbox.rest(&self.core.buffers);
     }
 
     /// The socket, and what was read from it and not taken.
     pub(crate) fn into_parts(mut self) -> (S, Vec<u8>) {
-        let unread = self.inbox.take(&self.core.buffers);
+        let unread = self.inbox.unread().to_vec();
+        self.inbox.give_up(&self.core.buffers);
         (self.socket, unread)
     }
 

@@ -175,7 +175,7 @@ impl Direction {
                     Some(_) => {}
                 }
             }
-            from.let_go();
+            from.rest();
             ready!(Pin::new(&mut to.socket).poll_flush(cx))?;
             if ready!(from.poll_fill(cx))? == 0 {
                 self.state = State::Ending;

@@ -51,35 +51,34 @@ pub enum FieldName {
 }
 
 impl FieldName {
-    /// The name in any case. By its length first, as it is asked for every field of every head.
+    /// The name in any case. Asked for every field of every head, hence by its length and first
+    /// letter, after which no more than one name is left to compare with.
     pub fn of(name: &str) -> Self {
-        let candidates: &[(&str, Self)] = match name.len() {
-            2 => &[("te", Self::Te)],
-            4 => &[("host", Self::Host), ("date", Self::Date)],
-            6 => &[("expect", Self::Expect)],
-            7 => &[("upgrade", Self::Upgrade), ("trailer", Self::Trailer)],
-            9 => &[("forwarded", Self::Forwarded)],
-            10 => &[("connection", Self::Connection), ("keep-alive", Self::KeepAlive)],
-            12 => &[("content-type", Self::ContentType), ("x-request-id", Self::XRequestId)],
-            14 => &[("content-length", Self::ContentLength)],
-            15 => &[("x-forwarded-for", Self::XForwardedFor)],
-            16 => &[
-                ("x-forwarded-host", Self::XForwardedHost),
-                ("proxy-connection", Self::ProxyConnection),
-            ],
-            17 => &[
-                ("transfer-encoding", Self::TransferEncoding),
-                ("x-forwarded-proto", Self::XForwardedProto),
-            ],
-            18 => &[
-                ("x-forwarded-prefix", Self::XForwardedPrefix),
-                ("proxy-authenticate", Self::ProxyAuthenticate),
-            ],
-            19 => &[("proxy-authorization", Self::ProxyAuthorization)],
-            _ => &[],
+        let first = name.as_bytes().first().map(u8::to_ascii_lowercase);
+        let (known, meaning) = match (name.len(), first.unwrap_or_default()) {
+            (2, b't') => ("te", Self::Te),
+            (4, b'h') => ("host", Self::Host),
+            (4, b'd') => ("date", Self::Date),
+            (6, b'e') => ("expect", Self::Expect),
+            (7, b'u') => ("upgrade", Self::Upgrade),
+            (7, b't') => ("trailer", Self::Trailer),
+            (9, b'f') => ("forwarded", Self::Forwarded),
+            (10, b'c') => ("connection", Self::Connection),
+            (10, b'k') => ("keep-alive", Self::KeepAlive),
+            (12, b'c') => ("content-type", Self::ContentType),
+            (12, b'x') => ("x-request-id", Self::XRequestId),
+            (14, b'c') => ("content-length", Self::ContentLength),
+            (15, b'x') => ("x-forwarded-for", Self::XForwardedFor),
+            (16, b'x') => ("x-forwarded-host", Self::XForwardedHost),
+            (16, b'p') => ("proxy-connection", Self::ProxyConnection),
+            (17, b't') => ("transfer-encoding", Self::TransferEncoding),
+            (17, b'x') => ("x-forwarded-proto", Self::XForwardedProto),
+            (18, b'x') => ("x-forwarded-prefix", Self::XForwardedPrefix),
+            (18, b'p') => ("proxy-authenticate", Self::ProxyAuthenticate),
+            (19, b'p') => ("proxy-authorization", Self::ProxyAuthorization),
+            _ => return Self::Other,
         };
-        let found = candidates.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
-        found.map_or(Self::Other, |(_, meaning)| *meaning)
+        if name.eq_ignore_ascii_case(known) { meaning } else { Self::Other }
     }
 
     /// Whether `name` is another spelling of a name that a proxy vouches for or takes off: programs

@@ -133,8 +133,8 @@ impl<S: Socket> Client<S> {
     }
 
     /// The answer is through: the next request is awaited from now on.
-    pub(crate) fn answered(&mut self) {
-        self.awaited_since = Instant::now();
+    pub(crate) fn answered(&mut self, now: Instant) {
+        self.awaited_since = now;
     }
 
     /// The outcome of `future`, or `None` when the client hangs up before. What it sends meanwhile

@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::{Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::ProxySettings;
 use super::body::Body;
@@ -150,9 +150,8 @@ impl Connection {
                 }
                 Heard::Nothing => return Next::Close,
             };
-            match next {
-                Next::Request => client.answered(),
-                end => return end,
+            if !matches!(next, Next::Request) {
+                return next;
             }
         }
     }
@@ -264,10 +263,12 @@ impl Connection {
                 Next::Upgrade(Upgraded::Tunnel(Box::new(tunnel)))
             }
             End::Whole => {
+                let now = Instant::now();
+                client.answered(now);
                 let (socket, unread) = upstream.into_parts();
                 // A worker that said more than its answer is not to be believed.
                 if is_uploaded && start.keeps_alive && unread.is_empty() {
-                    core.pool.put(order.claim.target(), socket);
+                    core.pool.put(order.claim.target(), socket, now);
                 }
                 match client.leg.flush().await {
                     Err(_) => Next::Close,
@@ -365,7 +366,10 @@ impl Connection {
                 Next::Close
             }
             (Ok(()), Some(upgraded)) => Next::Upgrade(upgraded),
-            (Ok(()), None) if keeps_alive => Next::Request,
+            (Ok(()), None) if keeps_alive => {
+                client.answered(Instant::now());
+                Next::Request
+            }
             (Ok(()), None) if close || unread => Next::Linger,
             (Ok(()), None) => self.end(client),
         }

@@ -133,9 +133,12 @@ impl<'a, S: Socket> Exchange<'a, S> {
         &mut self,
         upstream: &mut Upstream,
         timeouts: UpstreamTimeouts,
+        now: Instant,
     ) -> Result<(), Lost> {
         (self.sent_at, self.is_refused) = (None, false);
-        poll_fn(|cx| self.poll_open(cx, upstream, timeouts)).await
+        // A request that leaves at once was sent now: the clock need not be asked again.
+        let mut now = Some(now);
+        poll_fn(|cx| self.poll_open(cx, upstream, timeouts, now.take())).await
     }
 
     /// Passes the answer on to its end, and what is left of the request.
@@ -152,9 +155,11 @@ impl<'a, S: Socket> Exchange<'a, S> {
         cx: &mut Context<'_>,
         upstream: &mut Upstream,
         timeouts: UpstreamTimeouts,
+        now: Option<Instant>,
     ) -> Poll<Result<(), Lost>> {
         if self.sent_at.is_none() {
-            self.send_more(cx, upstream)?;
+            let is_sent = self.send_more(cx, upstream)?;
+            self.sent_at = is_sent.then(|| now.unwrap_or_else(Instant::now));
         }
         if self.receive_head(cx, upstream)? {
             return Poll::Ready(Ok(()));
@@ -181,27 +186,24 @@ impl<'a, S: Socket> Exchange<'a, S> {
         self.client.deadline.poll(cx, Some(at)).map(|()| Err(late))
     }
 
-    /// Passes on what there is of the request.
-    fn send_more(&mut self, cx: &mut Context<'_>, upstream: &mut Upstream) -> Result<(), Lost> {
+    /// Passes on what there is of the request, and says whether that was the last of it.
+    fn send_more(&mut self, cx: &mut Context<'_>, upstream: &mut Upstream) -> Result<bool, Lost> {
         let client = &mut self.client.leg;
         if std::mem::take(&mut self.awaits_continue) && client.inbox.unread().is_empty() {
             self.download.ours().extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
         }
         match self.upload.poll(cx, client, upstream) {
-            Poll::Ready(Ok(())) => self.sent_at = Some(Instant::now()),
+            Poll::Ready(Ok(())) => Ok(true),
             // The worker may have answered before it hung up.
             Poll::Ready(Err(PumpError::Sink(_))) if self.upload.is_begun() => {
                 self.is_refused = true;
-                self.sent_at = Some(Instant::now());
+                Ok(true)
             }
-            Poll::Ready(Err(PumpError::Sink(error))) => return Err(Lost::Died(error)),
-            Poll::Ready(Err(PumpError::TooLarge)) => {
-                return Err(Lost::Upload(UploadFault::TooLarge));
-            }
-            Poll::Ready(Err(_)) => return Err(Lost::Upload(UploadFault::ClientBroke)),
-            Poll::Pending => {}
+            Poll::Ready(Err(PumpError::Sink(error))) => Err(Lost::Died(error)),
+            Poll::Ready(Err(PumpError::TooLarge)) => Err(Lost::Upload(UploadFault::TooLarge)),
+            Poll::Ready(Err(_)) => Err(Lost::Upload(UploadFault::ClientBroke)),
+            Poll::Pending => Ok(false),
         }
-        Ok(())
     }
 
     /// Looks at what has come of the answer, and says whether its head is whole.

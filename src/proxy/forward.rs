@@ -9,7 +9,7 @@ use http::StatusCode;
 use nix::errno::Errno;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::exchange::{Exchange, Lost, UploadFault, Upstream};
 use super::socket::{Leg, Socket};
@@ -78,14 +78,19 @@ impl<S: Socket> Exchange<'_, S> {
     ) -> Result<Upstream, SendError> {
         let pool = &self.connection.core.pool;
         loop {
-            let kept = pool.checkout(target);
+            let mut now = Instant::now();
+            let kept = pool.checkout(target, now);
             let is_fresh = kept.is_none();
             let socket = match kept {
                 Some(socket) => socket,
-                None => self.connect(target, timeouts.response).await?,
+                None => {
+                    let socket = self.connect(target, timeouts.response).await?;
+                    now = Instant::now();
+                    socket
+                }
             };
             let mut upstream = Leg::worker(socket, self.connection.core.clone());
-            let error = match self.open(&mut upstream, timeouts).await {
+            let error = match self.open(&mut upstream, timeouts, now).await {
                 Ok(()) => return Ok(upstream),
                 Err(Lost::Died(error)) => error,
                 Err(Lost::Gone) => return Err(SendError::Gone),

@@ -36,8 +36,8 @@ type Idle = (TcpStream, Instant);
 
 /// Asked at every use as well: between two sweeps a connection may outlive the worker's limit. One
 /// that can be read has ended, or says what nobody asked.
-fn is_usable((socket, since): &Idle) -> bool {
-    since.elapsed() < IDLE_LIMIT && !is_readable(socket)
+fn is_usable((socket, since): &Idle, now: Instant) -> bool {
+    now.duration_since(*since) < IDLE_LIMIT && !is_readable(socket)
 }
 
 fn is_readable(socket: &TcpStream) -> bool {
@@ -57,11 +57,11 @@ impl PooledTarget {
 
 impl Pool {
     /// The most recently used connection to `target` that still seems alive.
-    pub(crate) fn checkout(&self, target: &Target) -> Option<TcpStream> {
+    pub(crate) fn checkout(&self, target: &Target, now: Instant) -> Option<TcpStream> {
         let mut targets = self.targets.borrow_mut();
         let pooled = targets.iter_mut().find(|pooled| pooled.is(target))?;
         while let Some(idle) = pooled.idle.pop() {
-            if is_usable(&idle) {
+            if is_usable(&idle, now) {
                 return Some(idle.0);
             }
         }
@@ -69,12 +69,12 @@ impl Pool {
     }
 
     /// Keeps a connection whose answer was read to its end.
-    pub(crate) fn put(&self, target: &Arc<Target>, socket: TcpStream) {
+    pub(crate) fn put(&self, target: &Arc<Target>, socket: TcpStream, now: Instant) {
         if target.is_draining() {
             return;
         }
         let mut targets = self.targets.borrow_mut();
-        let entry = (socket, Instant::now());
+        let entry = (socket, now);
         match targets.iter_mut().find(|pooled| pooled.is(target)) {
             Some(pooled) if pooled.idle.len() < MAX_IDLE => pooled.idle.push(entry),
             Some(_) => {}
@@ -95,11 +95,12 @@ impl Pool {
             let mut targets = table.routes().iter().flat_map(|route| route.targets.iter());
             targets.any(|(served, _)| Arc::ptr_eq(served, target))
         };
+        let now = Instant::now();
         self.targets.borrow_mut().retain_mut(|pooled| {
             if pooled.target.is_draining() || !served(&pooled.target) {
                 return false;
             }
-            pooled.idle.retain(is_usable);
+            pooled.idle.retain(|idle| is_usable(idle, now));
             !pooled.idle.is_empty()
         });
     }
@@ -132,7 +133,7 @@ mod tests {
             public: vec![],
         }]);
         let pool = Pool::default();
-        pool.put(&target, TcpStream::connect(addr).await.unwrap());
+        pool.put(&target, TcpStream::connect(addr).await.unwrap(), Instant::now());
         (listener, target, table, pool)
     }
 
@@ -142,11 +143,11 @@ mod tests {
             let (_listener, target, table, pool) = pooled().await;
             advance(IDLE_LIMIT - Duration::from_millis(1)).await;
             pool.sweep(&table);
-            let kept = pool.checkout(&target).expect("still young");
-            pool.put(&target, kept);
+            let kept = pool.checkout(&target, Instant::now()).expect("still young");
+            pool.put(&target, kept, Instant::now());
             advance(IDLE_LIMIT).await;
             pool.sweep(&table);
-            assert!(pool.checkout(&target).is_none());
+            assert!(pool.checkout(&target, Instant::now()).is_none());
         };
         LocalSet::new().run_until(test).await;
     }
@@ -158,7 +159,7 @@ mod tests {
             advance(IDLE_LIMIT - Duration::from_millis(1)).await;
             pool.sweep(&table);
             advance(Duration::from_millis(1)).await;
-            assert!(pool.checkout(&target).is_none());
+            assert!(pool.checkout(&target, Instant::now()).is_none());
         };
         LocalSet::new().run_until(test).await;
     }
@@ -168,21 +169,24 @@ mod tests {
         let test = async {
             let (_listener, target, table, pool) = pooled().await;
             pool.sweep(&table);
-            let kept = pool.checkout(&target).expect("in the table");
-            pool.put(&target, kept);
+            let kept = pool.checkout(&target, Instant::now()).expect("in the table");
+            pool.put(&target, kept, Instant::now());
             pool.sweep(&RouteTable::default());
-            assert!(pool.checkout(&target).is_none(), "out of the table");
+            assert!(pool.checkout(&target, Instant::now()).is_none(), "out of the table");
 
             let (_listener, target, table, pool) = pooled().await;
             target.start_draining();
-            let kept = pool.checkout(&target).expect("not swept yet");
-            pool.put(&target, kept);
-            assert!(pool.checkout(&target).is_none(), "not taken back");
+            let kept = pool.checkout(&target, Instant::now()).expect("not swept yet");
+            pool.put(&target, kept, Instant::now());
+            assert!(pool.checkout(&target, Instant::now()).is_none(), "not taken back");
             pool.sweep(&table);
 
             let (_listener, target, _, pool) = pooled().await;
             let next = Target::new("app".parse().unwrap(), Generation(2), target.addr);
-            assert!(pool.checkout(&next).is_none(), "a later generation on the same port");
+            assert!(
+                pool.checkout(&next, Instant::now()).is_none(),
+                "a later generation on the same port"
+            );
         };
         LocalSet::new().run_until(test).await;
     }

@@ -17,6 +17,7 @@ use super::deadlines::Deadlines;
 use super::hold::HeldCount;
 use super::live::Live;
 use super::pool::Pool;
+use super::splice::Pipes;
 use super::table::PublishedTable;
 
 /// One thread's world. Everything on the thread holds it by `Rc`.
@@ -28,6 +29,7 @@ pub(crate) struct Core {
     pub(crate) connections: Arc<ConnectionLimit>,
     pub(crate) pool: Pool,
     pub(crate) buffers: Buffers,
+    pub(crate) pipes: Pipes,
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) date: Date,
     pub(crate) closing: Closing,

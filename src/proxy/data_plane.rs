@@ -23,6 +23,7 @@ use super::hold::HeldCount;
 use super::listener;
 use super::live::Live;
 use super::pool::Pool;
+use super::splice::Pipes;
 use super::table::PublishedTable;
 use crate::config::settings::{ListenerSettings, StaticSettings};
 
@@ -216,6 +217,7 @@ impl Thread {
             connections: self.connections,
             pool: Pool::default(),
             buffers: Buffers::default(),
+            pipes: Pipes::default(),
             deadlines: Rc::default(),
             date: Date::default(),
             closing: Closing::default(),

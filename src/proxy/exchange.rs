@@ -21,6 +21,10 @@ use super::target::Target;
 /// The largest head of an answer, in bytes; a worker that sends more is answered for with 502.
 const MAX_RESPONSE_HEAD: usize = 256 << 10;
 
+/// How much is read at once while the head of an answer is awaited, in bytes. What follows a head need
+/// not be copied, and small answers are here as a whole.
+const HEAD_BYTES: usize = 8 << 10;
+
 /// A connection to a worker.
 pub(crate) type Upstream = Leg<TcpStream>;
 
@@ -213,7 +217,7 @@ impl<'a, S: Socket> Exchange<'a, S> {
         upstream: &mut Upstream,
     ) -> Result<bool, Lost> {
         loop {
-            match upstream.poll_fill(cx) {
+            match upstream.poll_fill_some(cx, HEAD_BYTES) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Err(error)) => return Err(Lost::Died(error)),
                 Poll::Ready(Ok(0)) => {

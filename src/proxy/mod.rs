@@ -33,6 +33,7 @@ mod respond;
 mod routing;
 mod service;
 mod socket;
+mod splice;
 pub mod static_files;
 pub mod table;
 pub mod target;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::buffers::Buffers;
 use super::socket::{Leg, Socket};
+use super::splice::Pipe;
 use crate::http1::{BodyDecoder, BodyLength, Malformed, Step};
 
 /// Content up to so many bytes is copied behind what is ours, as one slice is cheaper to write than
@@ -16,6 +17,10 @@ const COPIED_BYTES: usize = 4 << 10;
 
 /// No more is gathered behind what is ours.
 const GATHERED_BYTES: usize = 16 << 10;
+
+/// If more than this is left of a body whose length is known, it goes on without a copy. Below, a copy
+/// costs less than the pipe.
+const SPLICED_BYTES: u64 = 32 << 10;
 
 /// Why a body could not be passed on.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +67,8 @@ pub(crate) struct Pump {
     allowance: u64,
     /// What of ours follows the content, as if it were content.
     tail: Bytes,
+    /// Through which a large body goes on once its first bytes have.
+    pipe: Option<Box<Pipe>>,
     /// Whether all of the content was read.
     is_read: bool,
     is_begun: bool,
@@ -80,6 +87,7 @@ impl Pump {
             chunks: false,
             allowance: u64::MAX,
             tail: Bytes::new(),
+            pipe: None,
             is_read: true,
             is_begun: false,
             stall: None,
@@ -97,6 +105,7 @@ impl Pump {
             chunks: length == BodyLength::Chunked,
             allowance,
             tail: Bytes::new(),
+            pipe: None,
             is_read: length.is_empty(),
             is_begun: false,
             stall: None,
@@ -174,9 +183,7 @@ impl Pump {
                     Poll::Ready(Ok(())) => self.stall = None,
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Sink(error))),
                     Poll::Pending => {
-                        if !matches!(self.stall, Some(Stall::Sink(_))) {
-                            self.stall = Some(Stall::Sink(Instant::now()));
-                        }
+                        self.waits_for_sink();
                         return Poll::Pending;
                     }
                 }
@@ -186,18 +193,89 @@ impl Pump {
                 self.stall = None;
                 return Poll::Ready(Ok(()));
             }
+            if self.can_splice(from, to) {
+                match self.poll_splice(cx, from, to) {
+                    Poll::Ready(Ok(())) => continue,
+                    other => return other,
+                }
+            }
             match from.poll_fill(cx) {
                 Poll::Ready(Ok(0)) if self.decoder.ends_with_connection() => self.read(),
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(PumpError::Truncated)),
                 Poll::Ready(Ok(_)) => self.stall = None,
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Source(error))),
                 Poll::Pending => {
-                    if !matches!(self.stall, Some(Stall::Source(_))) {
-                        self.stall = Some(Stall::Source(Instant::now()));
-                    }
+                    self.waits_for_source();
                     return Poll::Pending;
                 }
             }
+        }
+    }
+
+    /// Whether what is left of the body can and should go on without a copy. All that was read is
+    /// written.
+    fn can_splice<R: Socket, W: Socket>(&mut self, from: &Leg<R>, to: &Leg<W>) -> bool {
+        if self.pipe.is_some() {
+            return true;
+        }
+        let BodyDecoder::Sized(left) = self.decoder else { return false };
+        if left < SPLICED_BYTES || self.chunks || left > self.allowance {
+            return false;
+        }
+        self.pipe = from.pipe_to(to).map(Box::new);
+        self.pipe.is_some()
+    }
+
+    /// Passes on what is left of a body of known length.
+    fn poll_splice<R: Socket, W: Socket>(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Leg<R>,
+        to: &mut Leg<W>,
+    ) -> Poll<Result<(), PumpError>> {
+        while let (Some(pipe), BodyDecoder::Sized(left)) = (&mut self.pipe, &mut self.decoder) {
+            if pipe.held() > 0 {
+                match to.poll_drain_pipe(cx, pipe, *left > 0) {
+                    Poll::Ready(Ok(_)) => self.stall = None,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Sink(error))),
+                    Poll::Pending => {
+                        self.waits_for_sink();
+                        return Poll::Pending;
+                    }
+                }
+            } else if *left == 0 {
+                if let Some(pipe) = self.pipe.take() {
+                    from.give_back_pipe(*pipe);
+                }
+                self.read();
+            } else {
+                let max = usize::try_from(*left).unwrap_or(usize::MAX).min(1 << 20);
+                match from.poll_fill_pipe(cx, pipe, max) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(PumpError::Truncated)),
+                    Poll::Ready(Ok(n)) => {
+                        *left -= n as u64;
+                        self.stall = None;
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Source(error))),
+                    Poll::Pending => {
+                        self.waits_for_source();
+                        return Poll::Pending;
+                    }
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn waits_for_source(&mut self) {
+        if !matches!(self.stall, Some(Stall::Source(_))) {
+            self.stall = Some(Stall::Source(Instant::now()));
+        }
+    }
+
+    fn waits_for_sink(&mut self) {
+        if !matches!(self.stall, Some(Stall::Sink(_))) {
+            self.stall = Some(Stall::Sink(Instant::now()));
         }
     }
 

@@ -11,11 +11,15 @@ use tokio::net::TcpStream;
 
 use super::buffers::{Buffers, Inbox};
 use super::core::Core;
+use super::splice::Pipe;
 
 /// A stream that may say, before anybody has a buffer for it, that it has nothing to read.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + 'static {
     /// Pending while a read would find nothing for certain.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// The bare TCP stream, if the bytes on it are those that are read and written here.
+    fn as_tcp(&self) -> Option<&TcpStream>;
 
     /// Makes the close a reset, which no peer takes for a clean end.
     fn reset_when_closed(&self);
@@ -24,6 +28,10 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + 'static {
 impl Socket for TcpStream {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_read_ready(cx)
+    }
+
+    fn as_tcp(&self) -> Option<&TcpStream> {
+        Some(self)
     }
 
     fn reset_when_closed(&self) {
@@ -53,11 +61,64 @@ impl<S: Socket> Leg<S> {
 
     /// See [`Inbox::poll_fill`].
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let n = ready!(self.inbox.poll_fill(cx, &mut self.socket, &self.core.buffers))?;
+        self.poll_fill_some(cx, usize::MAX)
+    }
+
+    /// The same, of no more than `max` bytes.
+    pub(crate) fn poll_fill_some(
+        &mut self,
+        cx: &mut Context<'_>,
+        max: usize,
+    ) -> Poll<io::Result<usize>> {
+        let buffers = &self.core.buffers;
+        let n = ready!(self.inbox.poll_fill(cx, &mut self.socket, buffers, max))?;
         if self.is_client {
             self.core.counters.bytes_received.add(n as u64);
         }
         Poll::Ready(Ok(n))
+    }
+
+    /// Takes bytes into an empty pipe, as [`poll_fill`](Self::poll_fill) does into the inbox, which is
+    /// empty as well.
+    pub(crate) fn poll_fill_pipe(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+        max: usize,
+    ) -> Poll<io::Result<usize>> {
+        let Some(socket) = self.socket.as_tcp() else { return Poll::Ready(Ok(0)) };
+        let n = ready!(pipe.poll_fill(cx, socket, max))?;
+        if self.is_client {
+            self.core.counters.bytes_received.add(n as u64);
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    /// Writes some of what a pipe holds; `more` is to follow.
+    pub(crate) fn poll_drain_pipe(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+        more: bool,
+    ) -> Poll<io::Result<usize>> {
+        let Some(socket) = self.socket.as_tcp() else { return Poll::Ready(Ok(0)) };
+        let n = ready!(pipe.poll_drain(cx, socket, more))?;
+        if self.is_client {
+            self.core.counters.bytes_sent.add(n as u64);
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    /// A pipe for what comes from here and goes `to` another leg without a look at it; `None` if that
+    /// cannot be.
+    pub(crate) fn pipe_to<W: Socket>(&self, to: &Leg<W>) -> Option<Pipe> {
+        let both = self.socket.as_tcp().and(to.socket.as_tcp());
+        both.and_then(|_| self.core.pipes.borrow())
+    }
+
+    /// Takes back what [`pipe_to`](Self::pipe_to) gave.
+    pub(crate) fn give_back_pipe(&self, pipe: Pipe) {
+        self.core.pipes.give_back(pipe);
     }
 
     /// Writes some of the parts, in their order.

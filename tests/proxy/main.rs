@@ -1,6 +1,7 @@
 //! The data plane over real sockets: a client that writes bytes, workers that are scripts.
 
 mod bed;
+mod bulk;
 mod error_pages;
 mod forwarding;
 mod framing;

@@ -21,9 +21,9 @@ use super::target::Target;
 /// The largest head of an answer, in bytes; a worker that sends more is answered for with 502.
 const MAX_RESPONSE_HEAD: usize = 256 << 10;
 
-/// How much is read at once while the head of an answer is awaited, in bytes. What follows a head need
-/// not be copied, and small answers are here as a whole.
-const HEAD_BYTES: usize = 8 << 10;
+/// How much is read at once while the head of an answer is awaited, in bytes. Most answers are here as
+/// a whole then; what follows of a large one need not be copied.
+const HEAD_BYTES: usize = 20 << 10;
 
 /// A connection to a worker.
 pub(crate) type Upstream = Leg<TcpStream>;

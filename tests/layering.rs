@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tls", &["ids", "config"]),
     ("watch", &[]),
     ("http1", &[]),
-    ("proxy", &["ids", "config", "http1"]),
+    ("proxy", &["ids", "config", "http1", "tls"]),
     // tq-launcher is a program of its own below it, with a log and a version.
     ("launcher", &["ids", "config", "store", "sd", "version"]),
     ("rollout", &["ids", "config", "store", "tls", "proxy", "launcher", "sd"]),

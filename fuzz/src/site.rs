@@ -17,7 +17,7 @@ use tqserver::proxy::table::{
     PublicTree, PublishedTable, Route, RouteTable, UpstreamTimeouts, WeightedTargets,
 };
 use tqserver::proxy::target::Target;
-use tqserver::proxy::{DataPlane, ProxySettings};
+use tqserver::proxy::{DataPlane, Listener, ProxySettings};
 
 /// Each worker's name, its route, and whether the route is taken off.
 pub(crate) const WORKERS: [(&str, &str, bool); 5] = [
@@ -102,7 +102,8 @@ impl Site {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let addr = listener.local_addr().expect("it is bound");
         let settings = Arc::new(ArcSwap::from_pointee(settings()));
-        let plane = DataPlane::start(vec![listener], 1, table, settings, None).expect("a thread");
+        let plane = DataPlane::start(vec![Listener::http(listener)], 1, table, settings, None);
+        let plane = plane.expect("a thread");
         Self { addr, connection: Mutex::new(None), _plane: plane, _folder: folder }
     }
 

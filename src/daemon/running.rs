@@ -26,7 +26,7 @@ use crate::config::settings::{Mode, Settings};
 use crate::launcher::bus::BusLauncher;
 use crate::launcher::{LauncherConfig, Output};
 use crate::proxy::table::PublishedTable;
-use crate::proxy::{DataPlane, ProxySettings, STREAM_GRACE};
+use crate::proxy::{DataPlane, Listener, ProxySettings, STREAM_GRACE};
 use crate::rollout::actor::{Actor, Parts, RolloutHandle};
 use crate::rollout::last_lines::LastLines;
 use crate::rollout::load::Loader;
@@ -84,11 +84,6 @@ impl<'a> Prepared<'a> {
         mut sockets: InheritedSockets,
         https: Https,
     ) -> anyhow::Result<Self> {
-        anyhow::ensure!(
-            sockets.https.is_empty(),
-            "inherited socket \"https\": this version does not serve it yet; \
-             systemctl disable --now tqserver-https.socket"
-        );
         let output = match journal::is_present() {
             true => Output::Journal,
             false => Output::Files(paths.output()),
@@ -172,7 +167,10 @@ impl<'a> Prepared<'a> {
 
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let control_socket = sockets.control.context("there is no control socket")?;
-        let plane = DataPlane::start(sockets.http, cores, table, shared, live)
+        let with_tls = |socket| Listener::https(socket, Arc::clone(&https.published));
+        let http = sockets.http.into_iter().map(Listener::http);
+        let listeners = http.chain(sockets.https.into_iter().map(with_tls)).collect();
+        let plane = DataPlane::start(listeners, cores, table, shared, live)
             .context("cannot start the data plane")?;
         let counters = plane.counters();
         let control = DaemonControl::new(

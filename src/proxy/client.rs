@@ -162,8 +162,13 @@ impl<S: Socket> Client<S> {
     pub(crate) async fn write_all(&mut self, mut bytes: &[u8], limit: Duration) -> io::Result<()> {
         let mut blocked_since = None;
         poll_fn(|cx| {
-            while !bytes.is_empty() {
-                match self.leg.poll_write(cx, &[IoSlice::new(bytes)]) {
+            loop {
+                let written = match bytes {
+                    [] => self.leg.poll_flush(cx).map_ok(|()| 0),
+                    bytes => self.leg.poll_write(cx, &[IoSlice::new(bytes)]),
+                };
+                match written {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
                     Poll::Ready(Ok(n)) => {
                         bytes = &bytes[n..];
                         blocked_since = None;
@@ -176,8 +181,13 @@ impl<S: Socket> Client<S> {
                     }
                 }
             }
-            Poll::Ready(Ok(()))
         })
         .await
+    }
+
+    /// Says that nothing follows, for as long as `limit` at most.
+    pub(crate) async fn farewell(&mut self, limit: Duration) {
+        let farewell = poll_fn(|cx| self.leg.socket.poll_farewell(cx));
+        self.deadline.limit(limit, farewell).await;
     }
 }

@@ -1,4 +1,4 @@
-//! One client connection, from accept to close.
+//! One client connection, from its first request to its close.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,18 +8,17 @@ use std::time::Duration;
 
 use http::{Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::ProxySettings;
 use super::body::Body;
 use super::client::{Client, Heard};
-use super::core::{ConnectionPlace, Core};
+use super::core::Core;
 use super::counters::Count;
 use super::error_page::Page;
 use super::exchange::{End, Exchange, Upstream};
 use super::forward::{Failure, SendError};
-use super::forwarding::{ClientIdentity, RequestId};
+use super::forwarding::{ClientIdentity, RequestId, Scheme};
 use super::hold::Hold;
 use super::live::{LiveSocket, Visit};
 use super::pump::Pump;
@@ -41,6 +40,7 @@ pub(crate) struct Connection {
     pub(crate) core: Rc<Core>,
     /// The settings at the time of accept.
     pub(crate) settings: Arc<ProxySettings>,
+    /// The client's address: what the proxy before us says, else that of the connection.
     pub(crate) peer: SocketAddr,
     pub(crate) client: ClientIdentity,
 }
@@ -67,21 +67,15 @@ enum Next {
     Upgrade(Upgraded),
 }
 
-/// Serves a connection to its end.
-pub(crate) async fn serve(
-    core: Rc<Core>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    place: ConnectionPlace,
-) {
-    let _open = Open::new(&core, place);
-    // A failure means that the peer is gone already, which the first read will tell.
-    stream.set_nodelay(true).ok();
-    let settings = core.settings.load_full();
-    let connection = Connection::new(Rc::clone(&core), settings, peer);
-    let mut client = Client::new(stream, &core);
+/// Speaks HTTP on a connection to its end.
+pub(crate) async fn serve<S: Socket>(connection: Connection, socket: S) {
+    let core = Rc::clone(&connection.core);
+    let mut client = Client::new(socket, &core);
     match connection.serve(&mut client).await {
-        Next::Request | Next::Close => client.forget(),
+        Next::Request | Next::Close => {
+            client.forget();
+            client.farewell(LINGER).await;
+        }
         Next::Linger => drop(timeout(LINGER, linger(&mut client.leg.socket)).await),
         Next::Reset => client.leg.socket.reset_when_closed(),
         Next::Upgrade(upgraded) => Box::pin(upgraded.run(&core, client)).await,
@@ -117,11 +111,17 @@ async fn linger<S: Socket>(socket: &mut S) {
 }
 
 impl Connection {
-    fn new(core: Rc<Core>, settings: Arc<ProxySettings>, peer: SocketAddr) -> Self {
+    /// Of a client at `peer`, which may be a trusted proxy.
+    pub(crate) fn new(
+        core: Rc<Core>,
+        settings: Arc<ProxySettings>,
+        peer: SocketAddr,
+        scheme: Scheme,
+    ) -> Self {
         let ip = peer.ip().to_canonical();
         let trusted = &settings.listener.trusted_proxies;
         let is_trusted = trusted.iter().any(|network| network.contains(ip));
-        Self { core, settings, peer, client: ClientIdentity::new(ip, is_trusted) }
+        Self { core, settings, peer, client: ClientIdentity::new(ip, is_trusted, scheme) }
     }
 
     /// Answers one request after another, and says how the connection is to end.
@@ -270,11 +270,10 @@ impl Connection {
                 if is_uploaded && start.keeps_alive && unread.is_empty() {
                     core.pool.put(order.claim.target(), socket, now);
                 }
-                match client.leg.flush().await {
-                    Err(_) => Next::Close,
-                    Ok(()) if !is_uploaded => Next::Linger,
-                    Ok(()) if start.client_keeps_alive => Next::Request,
-                    Ok(()) => self.end(client),
+                match is_uploaded {
+                    false => Next::Linger,
+                    true if start.client_keeps_alive => Next::Request,
+                    true => self.end(client),
                 }
             }
             End::Gone => Next::Close,
@@ -424,33 +423,11 @@ impl Drop for OpenTunnel<'_> {
     }
 }
 
-/// Counts the connection until dropped, however its task ends.
-struct Open {
-    core: Rc<Core>,
-    _place: ConnectionPlace,
-}
-
-impl Open {
-    fn new(core: &Rc<Core>, place: ConnectionPlace) -> Self {
-        core.counters.connections.add(1);
-        core.counters.open_connections.add(1);
-        core.open.opened();
-        Self { core: Rc::clone(core), _place: place }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.core.counters.open_connections.sub(1);
-        self.core.open.closed();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn size_of_task<F>(_: impl Fn(Rc<Core>, TcpStream, SocketAddr, ConnectionPlace) -> F) -> usize {
+    fn size_of_task<F>(_: impl Fn(Connection, tokio::net::TcpStream) -> F) -> usize {
         size_of::<F>()
     }
 

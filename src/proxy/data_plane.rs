@@ -1,7 +1,6 @@
 //! The threads of the data plane: started together, and ended without losing a request.
 
 use std::io;
-use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -20,7 +19,7 @@ use super::core::{Closing, ConnectionLimit, Core, OpenConnections};
 use super::counters::{CountersReader, ThreadCounters};
 use super::date::Date;
 use super::hold::HeldCount;
-use super::listener;
+use super::listener::{self, Listener};
 use super::live::Live;
 use super::pool::Pool;
 use super::splice::Pipes;
@@ -62,7 +61,7 @@ impl DataPlane {
     /// # Errors
     /// When a listener cannot be duplicated or registered, or a thread cannot be started.
     pub fn start(
-        listeners: Vec<TcpListener>,
+        listeners: Vec<Listener>,
         threads: usize,
         table: Arc<PublishedTable>,
         settings: Arc<ArcSwap<ProxySettings>>,
@@ -75,11 +74,11 @@ impl DataPlane {
         let held = Arc::new(HeldCount::default());
         let connections = Arc::new(ConnectionLimit::default());
         for listener in &listeners {
-            listener.set_nonblocking(true)?;
+            listener.socket.set_nonblocking(true)?;
         }
         for number in 0..threads.max(1) {
             let counters = Arc::new(ThreadCounters::default());
-            let own = listeners.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?;
+            let own = listeners.iter().map(Listener::try_clone).collect::<io::Result<_>>()?;
             let thread = Thread {
                 listeners: own,
                 table: Arc::clone(&table),
@@ -183,7 +182,7 @@ impl Drop for End {
 
 /// What a thread takes along.
 struct Thread {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     table: Arc<PublishedTable>,
     settings: Arc<ArcSwap<ProxySettings>>,
     live: Option<Arc<Live>>,
@@ -226,10 +225,10 @@ impl Thread {
         });
         let life = async {
             let mut accepting = Vec::new();
-            for listener in self.listeners {
-                match tokio::net::TcpListener::from_std(listener) {
-                    Ok(listener) => {
-                        let accept = listener::accept(Rc::clone(&core), listener);
+            for Listener { socket, speaks } in self.listeners {
+                match tokio::net::TcpListener::from_std(socket) {
+                    Ok(socket) => {
+                        let accept = listener::accept(Rc::clone(&core), socket, speaks);
                         accepting.push(spawn_local(accept));
                     }
                     Err(error) => {

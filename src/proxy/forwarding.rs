@@ -12,21 +12,42 @@ use crate::http1::{
     BodyLength, ConnectionOptions, Field, FieldName, RequestHead, ResponseHead, Version, tokens,
 };
 
+/// How a client's requests travel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// In plain text.
+    Http,
+    /// Inside TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As URIs have it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
 /// Who a client is, and whether what it forwards is believed.
 #[derive(Debug)]
 pub(crate) struct ClientIdentity {
     address: String,
     is_trusted: bool,
+    scheme: Scheme,
     /// The fields that are the same in each of a stranger's requests.
     fields: Vec<u8>,
 }
 
 impl ClientIdentity {
     /// For a client at `address`, which may be a trusted proxy's.
-    pub(crate) fn new(address: IpAddr, is_trusted: bool) -> Self {
+    pub(crate) fn new(address: IpAddr, is_trusted: bool, scheme: Scheme) -> Self {
         let address = address.to_string();
-        let fields = format!("x-forwarded-for: {address}\r\nx-forwarded-proto: http\r\n").into();
-        Self { address, is_trusted, fields }
+        let proto = scheme.as_str();
+        let fields = format!("x-forwarded-for: {address}\r\nx-forwarded-proto: {proto}\r\n").into();
+        Self { address, is_trusted, scheme, fields }
     }
 }
 
@@ -191,7 +212,7 @@ fn push_chain(
     out.extend_from_slice(client.address.as_bytes());
     out.extend_from_slice(b"\r\n");
     if !has_proto {
-        out.extend_from_slice(b"x-forwarded-proto: http\r\n");
+        push(out, "x-forwarded-proto", client.scheme.as_str().as_bytes());
     }
 }
 

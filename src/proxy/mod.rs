@@ -1,14 +1,15 @@
 //! The data plane. It reads one published table and never waits for the control plane.
 //!
 //! One thread a core, each with a runtime, a connection pool and counters of its own; a connection
-//! stays on the thread that accepted it. The way of a request is `listener` → `connection` → `client`
-//! → `service` → `forward` → `exchange`, or `static_files` → `respond`.
+//! stays on the thread that accepted it. The way of a request is `listener` → `arrival` → `connection`
+//! → `client` → `service` → `forward` → `exchange`, or `static_files` → `respond`.
 //!
 //! A connection is one task. It polls what comes from the client and what comes from the worker, and
 //! passes heads on as copied bytes (`forwarding`, `answer`) and bodies through borrowed buffers (`pump`,
 //! `buffers`). Nothing is allocated for a request that only passes through.
 
 mod answer;
+mod arrival;
 mod body;
 mod buffers;
 mod client;
@@ -37,9 +38,11 @@ mod splice;
 pub mod static_files;
 pub mod table;
 pub mod target;
+mod tls_socket;
 mod tunnel;
 mod websocket;
 
 pub use counters::{Counters, CountersReader};
 pub use data_plane::{DataPlane, ProxySettings, STREAM_GRACE};
+pub use listener::Listener;
 pub use live::{Build, Live, Place, Problems};

@@ -5,8 +5,12 @@
 //! Whether a connection has such a header is never guessed from its bytes: whoever could choose
 //! would choose an address. It is required of some networks, and of others it is no HTTP.
 
+mod read;
+
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+
+pub(crate) use read::{HeaderError, read_header};
 
 /// The most bytes of a header. Version 2 allows 64 KiB, of which addresses take 232 and the rest is
 /// for extensions (TLVs), which are skipped.

@@ -178,15 +178,22 @@ impl Pump {
     ) -> Poll<Result<(), PumpError>> {
         loop {
             self.gather(from)?;
-            if !self.is_written() {
-                match self.poll_write(cx, from, to) {
-                    Poll::Ready(Ok(())) => self.stall = None,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Sink(error))),
-                    Poll::Pending => {
-                        self.waits_for_sink();
-                        return Poll::Pending;
-                    }
+            let is_written = self.is_written();
+            let outcome = match is_written {
+                false => self.poll_write(cx, from, to),
+                // Before more is awaited, which may take for ever.
+                true => to.poll_flush(cx),
+            };
+            match outcome {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Sink(error))),
+                Poll::Pending => {
+                    self.waits_for_sink();
+                    return Poll::Pending;
                 }
+            }
+            if !is_written {
+                self.stall = None;
                 continue;
             }
             if self.is_read {
@@ -290,6 +297,7 @@ impl Pump {
             self.written += n;
             self.is_begun = true;
         }
+        ready!(to.poll_flush(cx))?;
         self.ours.clear();
         self.written = 0;
         Poll::Ready(Ok(()))

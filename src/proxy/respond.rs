@@ -57,8 +57,7 @@ pub(crate) async fn respond<S: Socket>(
         }
     };
     client.leg.buffers().give_back_text(out);
-    said?;
-    client.leg.flush().await
+    said
 }
 
 fn push_head(out: &mut Vec<u8>, status: StatusCode, fields: &HeaderMap, body: &Body, date: &[u8]) {

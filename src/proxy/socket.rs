@@ -1,6 +1,5 @@
 //! A stream of bytes to one peer, with what was read from it and not yet taken.
 
-use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -23,6 +22,9 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + 'static {
 
     /// Makes the close a reset, which no peer takes for a clean end.
     fn reset_when_closed(&self);
+
+    /// Tells the peer that nothing follows, where the close that comes next does not tell it.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()>;
 }
 
 impl Socket for TcpStream {
@@ -36,6 +38,10 @@ impl Socket for TcpStream {
 
     fn reset_when_closed(&self) {
         self.set_zero_linger().ok();
+    }
+
+    fn poll_farewell(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
     }
 }
 
@@ -153,9 +159,10 @@ impl<S: Socket> Leg<S> {
         Poll::Pending
     }
 
-    /// Writes what is buffered inside the stream, as TLS does.
-    pub(crate) async fn flush(&mut self) -> io::Result<()> {
-        poll_fn(|cx| Pin::new(&mut self.socket).poll_flush(cx)).await
+    /// Writes what the stream itself holds back, as TLS does when the socket takes no more. Nobody
+    /// else would: it counts as written.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     /// Holds no buffer while nothing is to be read.

@@ -121,7 +121,7 @@ impl Direction {
                 }
                 State::Draining => {
                     from.inbox.consume(from.inbox.unread().len());
-                    ready!(Pin::new(&mut to.socket).poll_flush(cx))?;
+                    ready!(to.poll_flush(cx))?;
                     if ready!(from.poll_fill(cx))? == 0 {
                         self.state = State::Ending;
                     }
@@ -176,7 +176,7 @@ impl Direction {
                 }
             }
             from.rest();
-            ready!(Pin::new(&mut to.socket).poll_flush(cx))?;
+            ready!(to.poll_flush(cx))?;
             if ready!(from.poll_fill(cx))? == 0 {
                 self.state = State::Ending;
                 return Poll::Ready(Ok(()));

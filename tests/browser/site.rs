@@ -19,7 +19,7 @@ use tqserver::proxy::table::{
     PublicTree, PublishedTable, Route, RouteTable, UpstreamTimeouts, WeightedTargets,
 };
 use tqserver::proxy::target::Target;
-use tqserver::proxy::{Build, DataPlane, Live, Place, Problems, ProxySettings};
+use tqserver::proxy::{Build, DataPlane, Listener, Live, Place, Problems, ProxySettings};
 
 /// After this something hangs.
 const FOREVER: Duration = Duration::from_secs(60);
@@ -81,7 +81,7 @@ impl Site {
 
     pub(crate) fn start(&mut self) {
         let settings = Arc::new(ArcSwap::from_pointee(settings()));
-        let listeners = vec![self.listener.try_clone().unwrap()];
+        let listeners = vec![Listener::http(self.listener.try_clone().unwrap())];
         let (table, live) = (Arc::clone(&self.table), Arc::clone(&self.live));
         self.plane = Some(DataPlane::start(listeners, 2, table, settings, Some(live)).unwrap());
     }

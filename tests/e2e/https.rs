@@ -1,9 +1,11 @@
 //! The socket for HTTPS, as it is shipped, and the certificates for it.
 
 use std::fs;
+use std::process::Command;
 
 use rcgen::{CertificateParams, KeyPair};
 
+use crate::project::Project;
 use crate::rollout::serving;
 use crate::session::{PATIENCE, Session};
 use crate::support::wait::await_until;
@@ -18,10 +20,34 @@ fn restart_and_hear(session: &Session, said: &str) {
     await_until(said, PATIENCE, || session.log().contains(said));
 }
 
+/// Writes a certificate that has signed itself.
+fn write_certificate(project: &Project) {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
+    fs::write(project.path().join("a.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(project.path().join("a.key"), key.serialize_pem()).unwrap();
+}
+
+/// The answer at this port to who trusts the certificate that was written last.
+fn curl(project: &Project, port: u16) -> Result<String, String> {
+    let output = Command::new("timeout")
+        .args(["20", "curl", "--silent", "--show-error", "--include", "--noproxy", "*"])
+        .args(["--resolve", &format!("a.example:{port}:127.0.0.1"), "--cacert"])
+        .arg(project.path().join("a.crt"))
+        .arg(format!("https://a.example:{port}/"))
+        .output()
+        .unwrap();
+    match output.status.success() {
+        true => Ok(String::from_utf8(output.stdout).unwrap()),
+        false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
 #[test]
 fn the_socket_and_its_certificates_need_each_other() {
     let (project, session) = serving();
-    let listen = format!("ListenStream=127.0.0.1:{}", session.worker_port(97));
+    let port = session.worker_port(97);
+    let listen = format!("ListenStream=127.0.0.1:{port}");
     session.add_unit("tqserver-https.socket", &SOCKET.replace("ListenStream=443", &listen));
     session.systemctl(&["enable", "--runtime", "tqserver-https.socket"]);
     restart_and_hear(&session, "the socket \"https\" was passed, and `server.https.certificates`");
@@ -34,11 +60,18 @@ fn the_socket_and_its_certificates_need_each_other() {
     project.configure(certificates, &session.range_yaml());
     restart_and_hear(&session, "a.crt: cannot read: No such file or directory");
 
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["a.example".to_owned()]).unwrap();
-    fs::write(project.path().join("a.crt"), params.self_signed(&key).unwrap().pem()).unwrap();
-    fs::write(project.path().join("a.key"), key.serialize_pem()).unwrap();
-    restart_and_hear(&session, "inherited socket \"https\": this version does not serve it yet");
+    write_certificate(&project);
+    let _ = session.try_systemctl(&["restart", "--no-block", "tqserver.service"]);
+    let answer = || curl(&project, port).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "));
+    await_until("an answer over TLS", PATIENCE, answer);
+
+    // Renewed, and taken into use by a reload.
+    write_certificate(&project);
+    let stale = curl(&project, port).unwrap_err();
+    assert!(stale.contains("certificate"), "{stale}");
+    session.systemctl(&["reload", "tqserver.service"]);
+    let renewed = curl(&project, port);
+    assert!(renewed.as_ref().is_ok_and(|it| it.ends_with("index well g1 /\n")), "{renewed:?}");
 
     session.systemctl(&["disable", "--runtime", "--now", "tqserver-https.socket"]);
     restart_and_hear(&session, "no socket was passed for HTTPS");

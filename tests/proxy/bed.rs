@@ -6,16 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
-use tqserver::config::settings::{ListenerSettings, LiveReloadSettings, StaticSettings};
+use tqserver::config::settings::{IpNetwork, ListenerSettings, LiveReloadSettings, StaticSettings};
 use tqserver::ids::{Generation, WorkerName};
 use tqserver::proxy::table::{
     PublishedTable, Route, RouteTable, UpstreamTimeouts, WeightedTargets,
 };
 use tqserver::proxy::target::Target;
-use tqserver::proxy::{Counters, DataPlane, Live, ProxySettings};
+use tqserver::proxy::{Counters, DataPlane, Listener, Live, ProxySettings};
 
 /// After this a test hangs for certain.
 const FOREVER: Duration = Duration::from_secs(20);
@@ -57,6 +57,12 @@ pub(crate) fn settings() -> ProxySettings {
     }
 }
 
+/// Of an address range as settings have it, such as `192.0.2.0/24`.
+pub(crate) fn network(cidr: &str) -> IpNetwork {
+    let (addr, prefix_len) = cidr.split_once('/').unwrap();
+    IpNetwork { addr: addr.parse().unwrap(), prefix_len: prefix_len.parse().unwrap() }
+}
+
 impl Bed {
     pub(crate) fn new() -> Self {
         Self::with(settings())
@@ -68,13 +74,18 @@ impl Bed {
     }
 
     pub(crate) fn threaded(threads: usize, settings: ProxySettings) -> Self {
-        Self::start(threads, settings, |_| None)
+        Self::start(threads, settings, vec![], |_| None)
+    }
+
+    /// With more listeners than the one.
+    pub(crate) fn and_listeners(settings: ProxySettings, more: Vec<Listener>) -> Self {
+        Self::start(1, settings, more, |_| None)
     }
 
     /// As in development.
     pub(crate) fn live(settings: ProxySettings) -> (Self, Arc<Live>) {
         let mut live = None;
-        let bed = Self::start(1, settings, |table| {
+        let bed = Self::start(1, settings, vec![], |table| {
             live = Some(Live::new(Arc::clone(table), LiveReloadSettings::default()));
             live.clone()
         });
@@ -84,6 +95,7 @@ impl Bed {
     fn start(
         threads: usize,
         settings: ProxySettings,
+        mut listeners: Vec<Listener>,
         live: impl FnOnce(&Arc<PublishedTable>) -> Option<Arc<Live>>,
     ) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -91,8 +103,9 @@ impl Bed {
         let table = PublishedTable::new();
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let live = live(&table);
+        listeners.push(Listener::http(listener));
         let plane =
-            DataPlane::start(vec![listener], threads, Arc::clone(&table), settings, live).unwrap();
+            DataPlane::start(listeners, threads, Arc::clone(&table), settings, live).unwrap();
         Self { plane: Some(plane), addr, table }
     }
 
@@ -207,13 +220,13 @@ impl Message {
 }
 
 /// One end of a connection, spoken to in bytes.
-pub(crate) struct Peer {
-    pub(crate) stream: TcpStream,
+pub(crate) struct Peer<S = TcpStream> {
+    pub(crate) stream: S,
     buffer: Vec<u8>,
 }
 
-impl Peer {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
+    pub(crate) fn new(stream: S) -> Self {
         Self { stream, buffer: vec![] }
     }
 

@@ -1,16 +1,21 @@
 //! The data plane over real sockets: a client that writes bytes, workers that are scripts.
 
+#[path = "../support/authority.rs"]
+mod authority;
 mod bed;
 mod bulk;
 mod error_pages;
 mod forwarding;
 mod framing;
 mod hold;
+mod https_bed;
 mod limits;
 mod live;
+mod proxy_protocol;
 mod retry;
 mod shutdown;
 mod static_files;
 mod streams;
 mod swap;
+mod tls;
 mod websocket;

@@ -141,8 +141,8 @@ async fn connections_that_were_not_accepted_wait_for_the_successor() {
     use std::sync::Arc;
 
     use arc_swap::ArcSwap;
-    use tqserver::proxy::DataPlane;
     use tqserver::proxy::table::{PublishedTable, RouteTable};
+    use tqserver::proxy::{DataPlane, Listener};
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
@@ -150,7 +150,7 @@ async fn connections_that_were_not_accepted_wait_for_the_successor() {
     let start = || {
         let table = PublishedTable::new();
         table.publish(RouteTable::new([]));
-        let listeners = vec![listener.try_clone().unwrap()];
+        let listeners = vec![Listener::http(listener.try_clone().unwrap())];
         DataPlane::start(listeners, 2, table, Arc::clone(&settings), None).unwrap()
     };
     let plane = start();

@@ -1,10 +1,15 @@
 //! openssl(1) and curl(1).
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::server::{Authority, Server};
+use rcgen::KeyPair;
+use tqserver::config::settings::CertificateSource;
+
+use crate::authority::Authority;
+use crate::server::Server;
 
 /// A command that is ended when it hangs.
 fn bounded(program: &str) -> Command {
@@ -19,6 +24,16 @@ pub(crate) fn openssl(args: &[&str]) -> String {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "openssl {args:?}: {errors}");
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// A certificate with an RSA key, for `name`.
+pub(crate) fn rsa_certificate(authority: &Authority, stem: &str, name: &str) -> CertificateSource {
+    let path = authority.path().join("rsa.pem");
+    let bits = "rsa_keygen_bits:2048";
+    let out = path.to_str().unwrap();
+    openssl(&["genpkey", "-algorithm", "RSA", "-pkeyopt", bits, "-out", out]);
+    let key = KeyPair::from_pem(&fs::read_to_string(path).unwrap()).unwrap();
+    authority.of_key(stem, &[name], &key)
 }
 
 /// The suites of TLS 1.2 and before that this client can offer.

@@ -1,13 +1,16 @@
 //! TLS as real clients see it: openssl(1) and curl(1) against what the library publishes.
 
+#[path = "../support/authority.rs"]
+mod authority;
 mod clients;
 mod server;
 
 use std::collections::BTreeSet;
 use std::fs;
 
-use clients::{OpenConnection, ciphers_of_tls_1_2, curl, s_client};
-use server::{Authority, Server};
+use authority::Authority;
+use clients::{OpenConnection, ciphers_of_tls_1_2, curl, rsa_certificate, s_client};
+use server::Server;
 use tqserver::config::settings::CertificateSource;
 use tqserver::tls::Certificates;
 
@@ -32,7 +35,10 @@ fn no_protocol_below_tls_1_2_is_spoken() {
 #[test]
 fn no_weak_cipher_is_accepted() {
     let authority = Authority::new();
-    let sources = [authority.certificate("ec", &["a.example"]), authority.rsa("rsa", "a.example")];
+    let sources = [
+        authority.certificate("ec", &["a.example"]),
+        rsa_certificate(&authority, "rsa", "a.example"),
+    ];
     let server = Server::with(&sources);
     let known = ciphers_of_tls_1_2();
     assert!(known.len() > 50 && known.contains("AES128-SHA"), "{known:?}");

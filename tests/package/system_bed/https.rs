@@ -7,21 +7,36 @@ use rcgen::{CertificateParams, KeyPair};
 use rstest::rstest;
 
 use crate::machine::{Debian, Machine, PATIENCE};
+use crate::support::deployments::worker;
 use crate::support::wait::await_until;
 
-/// What it says once it has certificates.
-const ACCEPTED: &str = "inherited socket \"https\": this version does not serve it yet";
-
-/// Puts this into `server.https.certificates` and restarts the service, until it says so.
+/// Puts this into `server.https.certificates` and restarts the service.
 #[track_caller]
-fn hear(machine: &Machine, certificate: &str, said: &str) {
-    let before = machine.log().len();
+fn restart_with(machine: &Machine, certificate: &str) {
     machine.shell(&format!(
         "sed --in-place 's|^    certificates: .*|    certificates: [{certificate}]|' \
              /etc/tqserver/server.yaml
          systemctl restart --no-block tqserver"
     ));
+}
+
+/// The same, until it says so.
+#[track_caller]
+fn hear(machine: &Machine, certificate: &str, said: &str) {
+    let before = machine.log().len();
+    restart_with(machine, certificate);
     await_until(said, PATIENCE, || machine.log()[before..].contains(said));
+}
+
+/// The same, until it serves by another process.
+#[track_caller]
+fn be_served(machine: &Machine, certificate: &str) {
+    let before = machine.main_pid();
+    restart_with(machine, certificate);
+    machine.await_other_than(before);
+    let ask = "curl --silent --cacert /etc/letsencrypt/live/shop/fullchain.pem \
+                   --resolve shop.example:443:127.0.0.1 https://shop.example/ || true";
+    await_until("an answer over TLS", PATIENCE, || machine.shell(ask) == "index well g1 /\n");
 }
 
 #[rstest]
@@ -29,6 +44,7 @@ fn hear(machine: &Machine, certificate: &str, said: &str) {
 #[case::debian_13(Debian::Trixie)]
 fn certificates_are_read_by_the_group_or_as_credentials(#[case] debian: Debian) {
     let machine = Machine::with_tqserver(debian);
+    machine.deploy('1', &[worker("index", "well")]);
     let enabled = machine.shell("systemctl is-enabled tqserver-https.socket || true");
     assert_eq!(enabled.trim(), "disabled");
     machine.shell("systemctl enable --quiet tqserver-https.socket");
@@ -58,7 +74,7 @@ fn certificates_are_read_by_the_group_or_as_credentials(#[case] debian: Debian) 
         "install --mode=0640 --group=tqserver /etc/letsencrypt/live/shop/*.pem \
              /etc/tqserver/certificates",
     );
-    hear(&machine, &own, ACCEPTED);
+    be_served(&machine, &own);
 
     hear(&machine, "{credential: shop}", "LoadCredential=shop.crt:CERTIFICATE");
     machine.shell(
@@ -69,5 +85,5 @@ fn certificates_are_read_by_the_group_or_as_credentials(#[case] debian: Debian) 
          echo 'LoadCredential=shop.key:/etc/letsencrypt/live/shop/privkey.pem' >>certificate.conf
          systemctl daemon-reload",
     );
-    hear(&machine, "{credential: shop}", ACCEPTED);
+    be_served(&machine, "{credential: shop}");
 }

@@ -147,6 +147,8 @@ fn settings() -> ProxySettings {
         },
         hold: FOREVER,
         hold_max_requests: 10,
+        redirect_port: None,
+        hsts_max_age: Duration::ZERO,
     }
 }
 

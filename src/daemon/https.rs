@@ -1,5 +1,6 @@
 //! HTTPS: certificates at a start, and what handshakes use from then on.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ pub(super) struct Https {
     pub(super) loader: TlsLoader,
     /// What new handshakes use.
     pub(super) published: Arc<PublishedTls>,
+    /// Where it is served, if it is: at 443 when a socket listens there.
+    pub(super) port: Option<u16>,
 }
 
 impl Https {
@@ -35,6 +38,9 @@ impl Https {
         }
         let published = PublishedTls::new(&ALPN)?;
         published.publish(Arc::new(loaded.certificates))?;
-        Ok(Self { loader, published })
+        let ports = sockets.https.iter().map(|socket| Ok(socket.local_addr()?.port()));
+        let ports: Vec<_> = ports.collect::<io::Result<_>>()?;
+        let port = ports.iter().find(|port| **port == 443).or(ports.first()).copied();
+        Ok(Self { loader, published, port })
     }
 }

@@ -34,7 +34,7 @@ use crate::rollout::state::StateFile;
 use crate::sd::journal;
 use crate::sd::notify::Notifier;
 use crate::sd::sockets::InheritedSockets;
-use crate::tls::{Certificates, PublishedTls};
+use crate::tls::Certificates;
 
 /// How many may wait for a handover.
 const ASKERS: usize = 256;
@@ -113,14 +113,9 @@ impl<'a> Prepared<'a> {
             None => Vec::new(),
         };
         let (table, feed) = (PublishedTable::new(), Feed::new());
-        let shared = Arc::new(ArcSwap::from_pointee(proxy_settings(settings)));
-        let apply = apply(
-            Arc::clone(&launcher),
-            output.clone(),
-            Arc::clone(&shared),
-            Arc::clone(&https.published),
-            settings,
-        );
+        let shared = Arc::new(ArcSwap::from_pointee(proxy_settings(settings, https.port)));
+        let apply =
+            apply(Arc::clone(&launcher), output.clone(), Arc::clone(&shared), &https, settings);
         let Development { session, live, rebuild } =
             Development::open(&sources, settings, &feed, &table).await;
         let mut loader = Loader::new(sources, output.clone(), args.verify_scope(), paths.state())
@@ -330,10 +325,11 @@ fn apply(
     launcher: Arc<BusLauncher>,
     output: Output,
     shared: Arc<ArcSwap<ProxySettings>>,
-    tls: Arc<PublishedTls>,
+    https: &Https,
     first: &Settings,
 ) -> impl Fn(&Settings, &Arc<Certificates>) + Send + use<> {
     let (port, live_reload) = (first.listener.port, first.live_reload.clone());
+    let (tls, https_port) = (Arc::clone(&https.published), https.port);
     move |settings, certificates| {
         if settings.listener.port != port {
             tracing::warn!("server.port changed: that takes effect with a restart");
@@ -343,18 +339,20 @@ fn apply(
             tracing::warn!("{key} changed: that takes effect with a restart");
         }
         launcher.update(LauncherConfig::new(settings, output.clone()));
-        shared.store(Arc::new(proxy_settings(settings)));
+        shared.store(Arc::new(proxy_settings(settings, https_port)));
         if let Err(error) = tls.publish(Arc::clone(certificates)) {
             tracing::error!("the certificates before stay in use: {error}");
         }
     }
 }
 
-fn proxy_settings(settings: &Settings) -> ProxySettings {
+fn proxy_settings(settings: &Settings, https_port: Option<u16>) -> ProxySettings {
     ProxySettings {
         listener: settings.listener.clone(),
         static_files: settings.static_files.clone(),
         hold: settings.rollout.hold,
         hold_max_requests: settings.rollout.hold_max_requests,
+        redirect_port: https_port.filter(|_| settings.https.redirect_http),
+        hsts_max_age: settings.https.hsts_max_age,
     }
 }

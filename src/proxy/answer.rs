@@ -80,6 +80,7 @@ fn accept<S>(exchange: &mut Exchange<'_, S>, head: &ResponseHead<'_, '_>) {
         chunks,
         connection: ask.connection_field(client_keeps_alive),
         tail: (!tail.is_empty()).then_some(tail.len()),
+        hsts: exchange.connection.hsts(),
     };
     let out = exchange.download.ours();
     forwarding::push_answer(out, head, passing);
@@ -114,7 +115,8 @@ fn switch<S: Socket>(
     if !forwarding::asked_for(asked, granted) {
         return Err("it switches to a protocol nobody asked for".to_owned());
     }
-    forwarding::push_switch(exchange.download.ours(), head, granted);
+    let hsts = exchange.connection.hsts();
+    forwarding::push_switch(exchange.download.ours(), head, granted, hsts);
     let is_websocket = granted.eq_ignore_ascii_case(b"websocket");
     let switched = if is_websocket { Switched::WebSocket } else { Switched::Other };
     exchange.start = Start { status: 101, switched: Some(switched), ..Start::default() };

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
 use http::{Response, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
@@ -43,6 +44,8 @@ pub(crate) struct Connection {
     /// The client's address: what the proxy before us says, else that of the connection.
     pub(crate) peer: SocketAddr,
     pub(crate) client: ClientIdentity,
+    /// `Strict-Transport-Security` of its answers, where there is one of ours.
+    hsts: Option<HeaderValue>,
 }
 
 /// What becomes of a connection that speaks HTTP no more.
@@ -121,7 +124,23 @@ impl Connection {
         let ip = peer.ip().to_canonical();
         let trusted = &settings.listener.trusted_proxies;
         let is_trusted = trusted.iter().any(|network| network.contains(ip));
-        Self { core, settings, peer, client: ClientIdentity::new(ip, is_trusted, scheme) }
+        let max_age = settings.hsts_max_age.as_secs();
+        let hsts = (scheme == Scheme::Https && max_age > 0)
+            .then(|| HeaderValue::try_from(format!("max-age={max_age}")).ok());
+        let client = ClientIdentity::new(ip, is_trusted, scheme);
+        Self { core, settings, peer, client, hsts: hsts.flatten() }
+    }
+
+    /// What is said of `Strict-Transport-Security` in each answer.
+    pub(crate) fn hsts(&self) -> Option<&[u8]> {
+        self.hsts.as_ref().map(HeaderValue::as_bytes)
+    }
+
+    /// Adds it to an answer of our own.
+    fn secure(&self, response: &mut Response<Body>) {
+        if let Some(hsts) = &self.hsts {
+            response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+        }
     }
 
     /// Answers one request after another, and says how the connection is to end.
@@ -343,10 +362,11 @@ impl Connection {
         &self,
         client: &mut Client<S>,
         ask: &Ask,
-        response: Response<Body>,
+        mut response: Response<Body>,
         upgraded: Option<Upgraded>,
         close: bool,
     ) -> Next {
+        self.secure(&mut response);
         let status = response.status();
         self.core.counters.responded(status.as_u16());
         let switches = status == StatusCode::SWITCHING_PROTOCOLS;
@@ -378,7 +398,8 @@ impl Connection {
     async fn refuse_unheard<S: Socket>(&self, client: &mut Client<S>, status: StatusCode) -> Next {
         self.core.counters.responded(status.as_u16());
         let id = RequestId::Own(fastrand::u128(..));
-        let response = service::page(&Refusal::closing(status), &[], &id, None);
+        let mut response = service::page(&Refusal::closing(status), &[], &id, None);
+        self.secure(&mut response);
         let date = self.core.date.now(<[u8]>::to_vec);
         let limit = self.settings.listener.write_timeout;
         match respond(client, response, false, Some("close"), &date, limit).await {

@@ -40,6 +40,10 @@ pub struct ProxySettings {
     pub hold: Duration,
     /// How many requests may wait at once; further ones get 503.
     pub hold_max_requests: usize,
+    /// The port of HTTPS, where requests without TLS are sent to it; `None`: they are served.
+    pub redirect_port: Option<u16>,
+    /// `Strict-Transport-Security` of answers over TLS; zero: none of ours.
+    pub hsts_max_age: Duration,
 }
 
 /// The running threads.

@@ -12,6 +12,9 @@ use crate::http1::{
     BodyLength, ConnectionOptions, Field, FieldName, RequestHead, ResponseHead, Version, tokens,
 };
 
+/// `Strict-Transport-Security` (RFC 6797).
+const HSTS: &str = "strict-transport-security";
+
 /// How a client's requests travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
@@ -48,6 +51,18 @@ impl ClientIdentity {
         let proto = scheme.as_str();
         let fields = format!("x-forwarded-for: {address}\r\nx-forwarded-proto: {proto}\r\n").into();
         Self { address, is_trusted, scheme, fields }
+    }
+
+    /// Whether a request came inside TLS, to us or to a proxy that is believed.
+    pub(crate) fn is_secure(&self, head: &RequestHead<'_, '_>) -> bool {
+        let proto = || {
+            let mut fields = head.fields.iter();
+            fields.find(|field| FieldName::of(field.name) == FieldName::XForwardedProto)
+        };
+        let https = |field: &Field<'_>| {
+            tokens(field.value).next().is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"))
+        };
+        self.scheme == Scheme::Https || self.is_trusted && proto().is_some_and(https)
     }
 }
 
@@ -225,17 +240,28 @@ fn push_te(out: &mut Vec<u8>, field: &Field<'_>) {
 
 /// How an answer is passed on.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Passing {
+pub(crate) struct Passing<'a> {
     /// In chunks.
     pub(crate) chunks: bool,
     /// What the client is told of the connection.
     pub(crate) connection: Option<&'static str>,
     /// How many bytes of ours follow the worker's; it is known to be a document then.
     pub(crate) tail: Option<usize>,
+    /// `Strict-Transport-Security`, instead of the worker's. A browser remembers the last it was
+    /// told of a host, so that two rules, of workers or of a worker and the files beside it, would
+    /// take turns.
+    pub(crate) hsts: Option<&'a [u8]>,
+}
+
+impl<'a> Passing<'a> {
+    /// With nothing of ours but this.
+    fn plain(hsts: Option<&'a [u8]>) -> Self {
+        Self { chunks: false, connection: None, tail: None, hsts }
+    }
 }
 
 /// Puts the head that a client gets at the end of `out`, but for its last line and a missing date.
-pub(crate) fn push_answer(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, passing: Passing) {
+pub(crate) fn push_answer(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, passing: Passing<'_>) {
     push_status_line(out, head);
     for field in head.fields {
         let name = FieldName::of(field.name);
@@ -254,7 +280,10 @@ pub(crate) fn push_answer(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, passin
                 let by_us = passing.tail.is_some() && !passing.chunks;
                 head.status >= 200 && head.status != 204 && !by_us
             }
-            _ => passing.tail.is_none() || !is_of_original(field.name),
+            _ => {
+                (passing.tail.is_none() || !is_of_original(field.name))
+                    && (passing.hsts.is_none() || !field.name.eq_ignore_ascii_case(HSTS))
+            }
         };
         if passes && !is_named(head.connection, name, || head.connection_names(field.name)) {
             push(out, field.name, field.value);
@@ -267,6 +296,9 @@ pub(crate) fn push_answer(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, passin
             push_number(out, "content-length", length + tail as u64);
         }
         out.extend_from_slice(b"cache-control: no-store\r\n");
+    }
+    if let Some(hsts) = passing.hsts {
+        push(out, HSTS, hsts);
     }
     if passing.chunks {
         out.extend_from_slice(b"transfer-encoding: chunked\r\n");
@@ -284,13 +316,18 @@ fn is_of_original(name: &str) -> bool {
 
 /// Puts the head of an answer that came before the answer at the end of `out`.
 pub(crate) fn push_interim(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>) {
-    push_answer(out, head, Passing { chunks: false, connection: None, tail: None });
+    push_answer(out, head, Passing::plain(None));
     out.extend_from_slice(b"\r\n");
 }
 
 /// Puts the head by which a client learns that the worker switches at the end of `out`.
-pub(crate) fn push_switch(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, granted: &[u8]) {
-    push_answer(out, head, Passing { chunks: false, connection: None, tail: None });
+pub(crate) fn push_switch(
+    out: &mut Vec<u8>,
+    head: &ResponseHead<'_, '_>,
+    granted: &[u8],
+    hsts: Option<&[u8]>,
+) {
+    push_answer(out, head, Passing::plain(hsts));
     push_upgrade(out, granted);
     out.extend_from_slice(b"\r\n");
 }

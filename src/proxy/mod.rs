@@ -30,6 +30,7 @@ mod path;
 mod pool;
 pub mod proxy_protocol;
 mod pump;
+mod redirect;
 mod respond;
 mod routing;
 mod service;

@@ -13,6 +13,7 @@ use super::forwarding::{self, RequestId};
 use super::hold::Hold;
 use super::live::{self, Visit};
 use super::path::RequestPath;
+use super::redirect;
 use super::routing::{Look, claim_target, find};
 use super::static_files;
 use super::table::Route;
@@ -143,7 +144,8 @@ fn claim_at_once(
     let core = &connection.core;
     let statics = &connection.settings.static_files;
     let is_static = statics.enabled && statics.url_prefix.covers(path.decoded());
-    if is_static || path.is_server() || core.live.is_some() {
+    let is_redirected = redirect::port_for(connection, head, path).is_some();
+    if is_static || path.is_server() || core.live.is_some() || is_redirected {
         return Decision::Ponder;
     }
     let table = core.table.load();
@@ -176,6 +178,10 @@ pub(crate) async fn ponder(
     let path = judge(connection, &head).map_err(|refusal| (refusal, None))?;
     if path.is_server() {
         return Ok(Found::Answer(server_options(), None));
+    }
+    if let Some(port) = redirect::port_for(connection, &head, &path) {
+        let response = redirect::to_https(port, &head).ok_or_else(bad_request)?;
+        return Ok(Found::Answer(response, None));
     }
     let parts = to_parts(&head).ok_or_else(bad_request)?;
     let visit = connection.core.live.as_ref().and_then(|live| Visit::begin(live, &parts));

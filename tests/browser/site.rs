@@ -218,5 +218,7 @@ fn settings() -> ProxySettings {
         },
         hold: FOREVER,
         hold_max_requests: 100,
+        redirect_port: None,
+        hsts_max_age: Duration::ZERO,
     }
 }

@@ -65,15 +65,22 @@ fn the_socket_and_its_certificates_need_each_other() {
     let answer = || curl(&project, port).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "));
     await_until("an answer over TLS", PATIENCE, answer);
 
-    // Renewed, and taken into use by a reload.
+    // Renewed, and taken into use by a reload, as are the two rules.
     write_certificate(&project);
+    let rules = "  https:\n    certificates: [{certificate: a.crt, key: a.key}]\n    \
+                 redirect_http: true\n    hsts_max_age_seconds: 60\n";
+    project.configure(rules, &session.range_yaml());
     let stale = curl(&project, port).unwrap_err();
     assert!(stale.contains("certificate"), "{stale}");
     session.systemctl(&["reload", "tqserver.service"]);
     let renewed = curl(&project, port);
     assert!(renewed.as_ref().is_ok_and(|it| it.ends_with("index well g1 /\n")), "{renewed:?}");
+    assert!(renewed.is_ok_and(|it| it.contains("strict-transport-security: max-age=60")));
+    let elsewhere = session.get("/a?b=c");
+    assert_eq!(elsewhere.status, 301);
+    assert!(elsewhere.head.contains(&format!("location: https://test:{port}/a?b=c")));
 
     session.systemctl(&["disable", "--runtime", "--now", "tqserver-https.socket"]);
     restart_and_hear(&session, "no socket was passed for HTTPS");
-    assert_eq!(session.get("/").status, 200);
+    assert_eq!(session.get("/").status, 200, "there is nowhere to redirect to");
 }

@@ -12,6 +12,7 @@ mod https_bed;
 mod limits;
 mod live;
 mod proxy_protocol;
+mod redirect;
 mod retry;
 mod shutdown;
 mod static_files;

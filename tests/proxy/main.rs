@@ -15,6 +15,7 @@ mod proxy_protocol;
 mod redirect;
 mod retry;
 mod shutdown;
+mod smuggling;
 mod static_files;
 mod streams;
 mod swap;

@@ -232,7 +232,7 @@ impl Connection {
                 Err(SendError::Gone) => return Next::Close,
                 Err(SendError::Failed(failure)) => {
                     let refusal = self.explain(&failure, &order.route, &ask.id);
-                    return Box::pin(self.refuse(client, ask, &refusal, visit)).await;
+                    return Box::pin(self.give_up(&mut exchange, refusal)).await;
                 }
                 Err(SendError::Unreachable(error)) => {
                     let head = exchange.client.head().to_vec();
@@ -240,7 +240,7 @@ impl Connection {
                     match Box::pin(exchange.client.unless_gone(other)).await {
                         Some(Ok(other)) => order = other,
                         Some(Err(refusal)) => {
-                            return Box::pin(self.refuse(client, ask, &refusal, visit)).await;
+                            return Box::pin(self.give_up(&mut exchange, refusal)).await;
                         }
                         None => return Next::Close,
                     }
@@ -250,6 +250,18 @@ impl Connection {
             }
         };
         self.deliver(&mut exchange, upstream, order).await
+    }
+
+    /// Refuses a request that was on its way.
+    async fn give_up<S: Socket>(
+        &self,
+        exchange: &mut Exchange<'_, S>,
+        mut refusal: Refusal,
+    ) -> Next {
+        let Exchange { client, ask, visit, .. } = exchange;
+        // Some of a body may be with the worker: what is left would be taken for a request.
+        refusal.close |= !ask.body.is_empty();
+        self.refuse(client, ask, &refusal, *visit).await
     }
 
     /// Passes an answer on that has begun.

@@ -320,6 +320,25 @@ async fn vouched_for(#[case] request: &str, #[case] host: &str) {
     }
 }
 
+/// What is left of a request that failed is not the next one: some of its body is with the worker.
+#[rstest]
+#[case::sized("Content-Length: 5\r\n\r\nhello")]
+#[case::chunked("Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n")]
+#[tokio::test]
+async fn nothing_is_read_behind_a_body_whose_worker_died(#[case] request: &str) {
+    let (bed, worker) = Bed::and_worker().await;
+    let mut client = bed.client().await;
+    // Five bytes less of what follows would be a request.
+    client.send(format!("POST / HTTP/1.1\r\nHost: a\r\n{request}BREW {HIDDEN}")).await;
+    let (_, upstream) = worker.request().await;
+    drop(upstream);
+    let answer = client.message().await;
+    assert_eq!((answer.status(), answer.header("connection").as_deref()), (502, Some("close")));
+    assert_eq!(client.rest().await, b"");
+    assert_eq!(bed.counters().upstream_connections, 1);
+    others_are_unharmed(&bed, &worker).await;
+}
+
 #[tokio::test]
 async fn the_rest_of_a_body_that_was_answered_early_is_no_request() {
     let (bed, worker) = Bed::and_worker().await;

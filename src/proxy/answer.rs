@@ -2,10 +2,13 @@
 
 use std::pin::Pin;
 
-use super::exchange::{Exchange, Upstream};
+use super::exchange::{Exchange, MAX_RESPONSE_HEAD, Upstream};
 use super::forwarding::{self, Passing};
 use super::socket::Socket;
 use crate::http1::{BodyLength, FieldSpace, RequestHead, ResponseHead, Version};
+
+/// The most bytes of interim answers, and of the answer's head, that wait for the client to take them.
+const MAX_PENDING: usize = 2 * MAX_RESPONSE_HEAD;
 
 /// What is to be known of an answer that has begun.
 #[derive(Default)]
@@ -58,6 +61,9 @@ pub(crate) fn begin<S: Socket>(
             100 => {}
             _ if ask.version == Version::Http10 => {}
             _ => forwarding::push_interim(exchange.download.ours(), &head),
+        }
+        if exchange.download.ours().len() > MAX_PENDING {
+            return Err("it says too much before its answer".to_owned());
         }
         let has_begun = head.status == 101 || head.status >= 200;
         upstream.inbox.consume(len);

@@ -258,6 +258,10 @@ impl Connection {
         exchange: &mut Exchange<'_, S>,
         mut refusal: Refusal,
     ) -> Next {
+        if exchange.download.is_cut() {
+            // Behind half an interim answer nothing more can be said.
+            return Next::Close;
+        }
         let Exchange { client, ask, visit, .. } = exchange;
         // Some of a body may be with the worker: what is left would be taken for a request.
         refusal.close |= !ask.body.is_empty();

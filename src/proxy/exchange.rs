@@ -19,7 +19,7 @@ use super::table::UpstreamTimeouts;
 use super::target::Target;
 
 /// The largest head of an answer, in bytes; a worker that sends more is answered for with 502.
-const MAX_RESPONSE_HEAD: usize = 256 << 10;
+pub(super) const MAX_RESPONSE_HEAD: usize = 256 << 10;
 
 /// How much is read at once while the head of an answer is awaited, in bytes. Most answers are here as
 /// a whole then; what follows of a large one need not be copied.

@@ -130,6 +130,11 @@ impl Pump {
         self.is_begun
     }
 
+    /// Whether what was pushed is written in part.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.written > 0 && !self.is_written()
+    }
+
     /// Whether all was written.
     pub(crate) fn is_done(&self) -> bool {
         self.is_read && self.is_written()

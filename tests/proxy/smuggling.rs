@@ -462,3 +462,30 @@ async fn many_interim_answers_pass() {
     }
     assert_eq!((head.status(), client.exactly(2).await), (200, b"hi".to_vec()));
 }
+
+#[tokio::test]
+async fn interim_answers_that_nobody_takes_do_not_fill_the_memory() {
+    use tokio::io::AsyncWriteExt;
+
+    let (bed, worker) = Bed::and_worker().await;
+    let mut client = bed.client().await;
+    client.get("/").await;
+    let (_, mut upstream) = worker.request().await;
+    let hint = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "x".repeat(1000));
+    let flood = hint.repeat(100);
+    // The sockets take some megabytes, and we half a megabyte at most.
+    let mut written = 0;
+    while upstream.stream.write_all(flood.as_bytes()).await.is_ok() {
+        written += flood.len();
+        assert!(written < 64 << 20, "nobody minds");
+    }
+    // The client sees whole interim answers, then at most one that is cut off.
+    let seen = client.rest().await;
+    let seen = String::from_utf8_lossy(&seen);
+    let rest = seen.trim_start_matches("HTTP/1.1 103 Early Hints\r\nLink: ");
+    assert!(rest.len() < seen.len());
+    for part in seen.split("\r\n\r\n").filter(|part| !part.is_empty()) {
+        assert_eq!(part.matches("HTTP/1.1").count(), 1, "an answer begins within another: {part}");
+    }
+    others_are_unharmed(&bed, &worker).await;
+}

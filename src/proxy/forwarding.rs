@@ -185,15 +185,23 @@ pub(crate) fn push_request(
     out.extend_from_slice(b"\r\n\r\n");
 }
 
-/// What a request asks to switch to. Only an HTTP/1.1 request without a body may ask.
+/// What a request asks to switch to. Only an HTTP/1.1 request without a body may ask, and not for
+/// another HTTP: its requests would pass by routes, limits and all that a proxy vouches for.
 pub(crate) fn upgrade_of<'b>(head: &RequestHead<'_, 'b>) -> Option<&'b [u8]> {
     let may = head.version == Version::Http11 && head.body.is_empty() && head.connection.upgrade;
-    head.upgrade.filter(|_| may)
+    head.upgrade.filter(|asked| may && !tokens(asked).any(is_http))
+}
+
+/// Whether a protocol is HTTP/2 in clear text, another version of HTTP, or TLS with HTTP inside
+/// (RFC 2817).
+fn is_http(protocol: &[u8]) -> bool {
+    let name = protocol.split(|byte| *byte == b'/').next().unwrap_or_default();
+    ["h2c", "h2", "h3", "http", "tls"].iter().any(|http| name.eq_ignore_ascii_case(http.as_bytes()))
 }
 
 /// Whether `granted` is among the protocols that were asked for.
 pub(crate) fn asked_for(asked: &[u8], granted: &[u8]) -> bool {
-    tokens(asked).any(|protocol| protocol.eq_ignore_ascii_case(granted))
+    !granted.is_empty() && tokens(asked).any(|protocol| protocol.eq_ignore_ascii_case(granted))
 }
 
 fn push_request_line(out: &mut Vec<u8>, head: &RequestHead<'_, '_>, path: &str) {

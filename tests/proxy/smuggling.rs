@@ -320,6 +320,31 @@ async fn vouched_for(#[case] request: &str, #[case] host: &str) {
     }
 }
 
+/// A tunnel with another HTTP in it would pass by routes and by all that we vouch for.
+#[rstest]
+#[case::h2c("h2c")]
+#[case::h2c_behind_websocket("websocket, H2C")]
+#[case::another_version("HTTP/2.0")]
+#[case::tls("TLS/1.0")]
+#[tokio::test]
+async fn no_tunnel_leads_to_another_http(#[case] protocol: &str) {
+    let (bed, worker) = Bed::and_worker().await;
+    let mut client = bed.client().await;
+    let connection = "Connection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABk\r\n";
+    client
+        .send(format!("GET / HTTP/1.1\r\nHost: a\r\n{connection}Upgrade: {protocol}\r\n\r\n"))
+        .await;
+    let (seen, mut upstream) = worker.request().await;
+    for name in ["upgrade", "connection", "http2-settings"] {
+        assert_eq!(seen.header(name), None, "{name}");
+    }
+    // A worker that does it all the same is not believed.
+    let switch = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n";
+    upstream.send(format!("{switch}Upgrade: {protocol}\r\n\r\n")).await;
+    assert_eq!(client.message().await.status(), 502);
+    others_are_unharmed(&bed, &worker).await;
+}
+
 /// What is left of a request that failed is not the next one: some of its body is with the worker.
 #[rstest]
 #[case::sized("Content-Length: 5\r\n\r\nhello")]

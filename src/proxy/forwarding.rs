@@ -126,9 +126,8 @@ pub(crate) fn push_request(
 ) {
     let prefix = if route.strip_prefix { route.path.prefix() } else { "" };
     push_request_line(out, head, path.raw_after(prefix.len()));
-    if let Some(host) = head.host {
-        push(out, "host", host.as_bytes());
-    }
+    // Where an HTTP/1.0 client names none it is empty, as HTTP/1.1 wants one (RFC 9112 section 3.2).
+    push(out, "host", head.host.unwrap_or_default().as_bytes());
     let mut has_proto = false;
     let mut has_host = false;
     for field in head.fields {

@@ -306,6 +306,7 @@ async fn forwarded_as_one(#[case] request: &str, #[case] is_chunked: bool, #[cas
      X-Forwarded-Proto: https\r\nX-Request-Id: forged\r\n\r\n",
     "a"
 )]
+#[case::no_host("GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", "")]
 #[tokio::test]
 async fn vouched_for(#[case] request: &str, #[case] host: &str) {
     let (bed, worker) = Bed::and_worker().await;

@@ -82,9 +82,11 @@ impl FieldName {
     }
 
     /// Whether `name` is another spelling of a name that a proxy vouches for or takes off: programs
-    /// behind CGI-like interfaces cannot tell `X_Forwarded_For` from `X-Forwarded-For`.
+    /// behind CGI-like interfaces cannot tell `X_Forwarded_For`, and some of them `X.Forwarded.For`,
+    /// from `X-Forwarded-For`.
     pub fn is_disguised(name: &str) -> bool {
-        name.contains('_') && Self::of(&name.replace('_', "-")) != Self::Other
+        let is_mark = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+        name.contains(is_mark) && Self::of(&name.replace(is_mark, "-")) != Self::Other
     }
 }
 
@@ -102,9 +104,10 @@ mod tests {
     }
 
     #[test]
-    fn an_underscore_is_a_disguise_of_known_names_only() {
+    fn a_mark_for_a_hyphen_is_a_disguise_of_known_names_only() {
         assert!(FieldName::is_disguised("X_Forwarded-For"));
         assert!(FieldName::is_disguised("content_length"));
+        assert!(FieldName::is_disguised("X.Forwarded!For"));
         assert!(!FieldName::is_disguised("X-Forwarded-For"));
         assert!(!FieldName::is_disguised("my_own"));
     }

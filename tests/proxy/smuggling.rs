@@ -245,6 +245,11 @@ async fn seen(bed: &Bed, worker: &Worker, request: &str) -> Message {
     false,
     "hello"
 )]
+#[case::disguised_by_dots(
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nContent.Length: 0\r\nTransfer!Encoding: chunked\r\n\r\nhello",
+    false,
+    "hello"
+)]
 #[case::length_named_by_connection(
     "POST / HTTP/1.1\r\nHost: a\r\nConnection: content-length\r\nContent-Length: 5\r\n\r\nhello",
     false,
@@ -281,7 +286,7 @@ async fn forwarded_as_one(#[case] request: &str, #[case] is_chunked: bool, #[cas
     } else {
         assert_eq!((coding, length), (None, Some(body.len().to_string())));
     }
-    for name in ["content_length", "transfer_encoding"] {
+    for name in ["content_length", "content.length", "transfer_encoding", "transfer!encoding"] {
         assert_eq!(seen.header(name), None, "{name}");
     }
     for name in ["connection", "expect", "trailer"] {
@@ -302,7 +307,7 @@ async fn forwarded_as_one(#[case] request: &str, #[case] is_chunked: bool, #[cas
 )]
 #[case::forged_client(
     "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.2.3.4\r\nX-FORWARDED-FOR: 1.2.3.4\r\n\
-     X_Forwarded_For: 1.2.3.4\r\nX-Forwarded-Host: evil\r\n\
+     X_Forwarded_For: 1.2.3.4\r\nX.Forwarded.For: 1.2.3.4\r\nX-Forwarded-Host: evil\r\n\
      X-Forwarded-Proto: https\r\nX-Request-Id: forged\r\n\r\n",
     "a"
 )]
@@ -316,7 +321,7 @@ async fn vouched_for(#[case] request: &str, #[case] host: &str) {
     assert_eq!(seen.header("x-forwarded-proto").as_deref(), Some("http"));
     assert_eq!(seen.header("x-forwarded-host").unwrap_or_default(), host);
     assert_eq!(seen.header("x-request-id").unwrap().len(), 32);
-    for name in ["connection", "x_forwarded_for"] {
+    for name in ["connection", "x_forwarded_for", "x.forwarded.for"] {
         assert_eq!(seen.header(name), None, "{name}");
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{Malformed, Step};
 
-/// The most bytes of extensions in one body. They mean nothing to anybody, and are dropped.
+/// The most bytes of extensions, and of zeros before sizes, in one body. They mean nothing to
+/// anybody, and are dropped.
 const MAX_EXTENSION_BYTES: usize = 4 << 10;
 
 /// The most bytes of trailer fields. They are dropped, as RFC 9112 section 7.1.2 lets a proxy do.
@@ -73,6 +74,9 @@ impl ChunkedDecoder {
         match (self.state, byte) {
             (State::FirstDigit | State::Digit, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = (byte as char).to_digit(16).map_or(0, u64::from);
+                if self.state == State::Digit && self.size == 0 {
+                    self.extension(State::Digit)?;
+                }
                 self.size = self.size.checked_mul(16).ok_or(Malformed::Chunk)? + digit;
                 Ok(State::Digit)
             }
@@ -209,6 +213,8 @@ mod tests {
         assert_eq!(decode(extensions.as_bytes(), 999), Err(Malformed::ChunkExtensions));
         let little_by_little = "1;x=1\r\na\r\n".repeat(MAX_EXTENSION_BYTES / 4 + 1);
         assert_eq!(decode(little_by_little.as_bytes(), 999), Err(Malformed::ChunkExtensions));
+        let zeros = "0".repeat(MAX_EXTENSION_BYTES + 2);
+        assert_eq!(decode(zeros.as_bytes(), 999), Err(Malformed::ChunkExtensions));
         let trailer = format!("0\r\n{}", "X: 1\r\n".repeat(MAX_TRAILER_BYTES / 6 + 1));
         assert_eq!(decode(trailer.as_bytes(), 999), Err(Malformed::Trailer));
     }

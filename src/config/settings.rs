@@ -68,7 +68,8 @@ pub struct Settings {
 pub struct ListenerSettings {
     /// Used only where no socket is inherited.
     pub port: u16,
-    /// How long a client may take to send a request's head, or pause in its body.
+    /// How long a client may take to begin (the PROXY protocol's header and TLS, together), to send a
+    /// request's head, or pause in its body.
     pub read_timeout: Duration,
     /// How long a client may take no byte of an answer: an idle limit, so that it does not cut
     /// event streams.

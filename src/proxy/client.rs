@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -158,29 +158,44 @@ impl<S: Socket> Client<S> {
         true
     }
 
-    /// Writes all of `bytes`, with no pause longer than `limit`.
-    pub(crate) async fn write_all(&mut self, mut bytes: &[u8], limit: Duration) -> io::Result<()> {
+    /// Writes all of `head` and `content`, together if the kernel has room, with no pause longer than
+    /// `limit`.
+    pub(crate) async fn write_all(
+        &mut self,
+        mut head: &[u8],
+        mut content: &[u8],
+        limit: Duration,
+    ) -> io::Result<()> {
+        while !(head.is_empty() && content.is_empty()) {
+            let parts = [IoSlice::new(head), IoSlice::new(content)];
+            let parts = match (head.is_empty(), content.is_empty()) {
+                (true, _) => &parts[1..],
+                (_, true) => &parts[..1],
+                _ => &parts[..],
+            };
+            let n = self.unless_stuck(limit, |leg, cx| leg.poll_write(cx, parts)).await?;
+            let of_head = n.min(head.len());
+            head = &head[of_head..];
+            content = &content[n - of_head..];
+        }
+        // TLS may hold some of it.
+        self.unless_stuck(limit, |leg, cx| leg.poll_flush(cx)).await
+    }
+
+    /// What `write` comes to, if the client takes something within `limit`.
+    pub(crate) async fn unless_stuck<T>(
+        &mut self,
+        limit: Duration,
+        mut write: impl FnMut(&mut Leg<S>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> io::Result<T> {
         let mut blocked_since = None;
         poll_fn(|cx| {
-            loop {
-                let written = match bytes {
-                    [] => self.leg.poll_flush(cx).map_ok(|()| 0),
-                    bytes => self.leg.poll_write(cx, &[IoSlice::new(bytes)]),
-                };
-                match written {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Ok(())),
-                    Poll::Ready(Ok(n)) => {
-                        bytes = &bytes[n..];
-                        blocked_since = None;
-                    }
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending => {
-                        let since = *blocked_since.get_or_insert_with(Instant::now);
-                        let elapsed = self.deadline.poll(cx, Some(since + limit));
-                        return elapsed.map(|()| Err(io::ErrorKind::TimedOut.into()));
-                    }
-                }
+            if let Poll::Ready(outcome) = write(&mut self.leg, cx) {
+                return Poll::Ready(outcome);
             }
+            let since = *blocked_since.get_or_insert_with(Instant::now);
+            let elapsed = self.deadline.poll(cx, Some(since + limit));
+            elapsed.map(|()| Err(io::ErrorKind::TimedOut.into()))
         })
         .await
     }

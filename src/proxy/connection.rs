@@ -23,9 +23,10 @@ use super::forwarding::{ClientIdentity, RequestId, Scheme};
 use super::hold::Hold;
 use super::live::{LiveSocket, Visit};
 use super::pump::Pump;
-use super::respond::respond;
+use super::respond::{give, respond};
 use super::service::{self, Ask, Decision, Found, Order, Refusal};
 use super::socket::Socket;
+use super::static_files::Hit;
 use super::table::Route;
 use super::tunnel::Tunnel;
 use crate::http1::RequestHead;
@@ -185,6 +186,7 @@ impl Connection {
         let mut hold = self.hold();
         match decision {
             Decision::Forward(order) => self.forward(client, ask, order, &mut hold, None).await,
+            Decision::Give(hit) => self.give(client, ask, &hit).await,
             Decision::Ponder => Box::pin(self.ponder(client, ask, &mut hold)).await,
             Decision::Refuse(refusal) => Box::pin(self.refuse(client, ask, &refusal, None)).await,
         }
@@ -383,30 +385,63 @@ impl Connection {
         close: bool,
     ) -> Next {
         self.secure(&mut response);
-        let status = response.status();
+        let ending = self.begin_answer(client, ask, response.status(), close);
+        let date = self.core.date.now(<[u8]>::to_vec);
+        let limit = self.settings.listener.write_timeout;
+        let said = respond(client, response, ask.is_head, ending.connection, &date, limit).await;
+        match upgraded.filter(|_| said.is_ok()) {
+            Some(upgraded) => Next::Upgrade(upgraded),
+            None => self.end_answer(client, ask, &ending, said),
+        }
+    }
+
+    /// Gives a file's answer that is at hand.
+    async fn give<S: Socket>(&self, client: &mut Client<S>, ask: &Ask, hit: &Hit) -> Next {
+        let ending = self.begin_answer(client, ask, hit.status(), false);
+        let limit = self.settings.listener.write_timeout;
+        let date = &self.core.date;
+        let hsts = self.hsts();
+        let said = give(client, hit, ask.is_head, ending.connection, hsts, date, limit).await;
+        self.end_answer(client, ask, &ending, said)
+    }
+
+    /// Counts an answer of our own, and decides what comes after it.
+    fn begin_answer<S: Socket>(
+        &self,
+        client: &mut Client<S>,
+        ask: &Ask,
+        status: StatusCode,
+        close: bool,
+    ) -> Ending {
         self.core.counters.responded(status.as_u16());
-        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
         // What is left of the request would be taken for the next one.
         let unread = !client.skip_body(ask.body);
         let closing = self.core.closing.connections.is_said();
         let keeps_alive = ask.keeps_alive && !close && !unread && !closing;
+        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
         let connection = ask.connection_field(keeps_alive).filter(|_| !switches);
-        let date = self.core.date.now(<[u8]>::to_vec);
-        let limit = self.settings.listener.write_timeout;
-        let said = respond(client, response, ask.is_head, connection, &date, limit).await;
-        match (said, upgraded) {
-            (Err(error), _) => {
+        Ending { connection, keeps_alive, lingers: close || unread }
+    }
+
+    fn end_answer<S: Socket>(
+        &self,
+        client: &mut Client<S>,
+        ask: &Ask,
+        ending: &Ending,
+        said: io::Result<()>,
+    ) -> Next {
+        match said {
+            Err(error) => {
                 self.core.counters.aborted.add(1);
                 tracing::debug!(client = %self.peer, request = %ask.id, "answer broken off: {error}");
                 Next::Close
             }
-            (Ok(()), Some(upgraded)) => Next::Upgrade(upgraded),
-            (Ok(()), None) if keeps_alive => {
+            Ok(()) if ending.keeps_alive => {
                 client.answered(Instant::now());
                 Next::Request
             }
-            (Ok(()), None) if close || unread => Next::Linger,
-            (Ok(()), None) => self.end(client),
+            Ok(()) if ending.lingers => Next::Linger,
+            Ok(()) => self.end(client),
         }
     }
 
@@ -433,6 +468,15 @@ impl Connection {
     fn hold(&self) -> Hold<'_> {
         Hold::new(&self.core, self.settings.hold, self.settings.hold_max_requests)
     }
+}
+
+/// What comes after an answer of our own.
+struct Ending {
+    /// What the client is told of the connection.
+    connection: Option<&'static str>,
+    keeps_alive: bool,
+    /// Whether the client may still be sending what will not be read.
+    lingers: bool,
 }
 
 /// A request that is being answered: counted as in flight until dropped.

@@ -18,6 +18,7 @@ use super::hold::HeldCount;
 use super::live::Live;
 use super::pool::Pool;
 use super::splice::Pipes;
+use super::static_files::Cache;
 use super::table::PublishedTable;
 
 /// One thread's world. Everything on the thread holds it by `Rc`.
@@ -32,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) pipes: Pipes,
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) date: Date,
+    /// Answers with files of deployments.
+    pub(crate) files: Cache,
     pub(crate) closing: Closing,
     pub(crate) open: OpenConnections,
     /// In development, what browsers are told of.

@@ -23,6 +23,7 @@ use super::listener::{self, Listener};
 use super::live::Live;
 use super::pool::Pool;
 use super::splice::Pipes;
+use super::static_files::Cache;
 use super::table::PublishedTable;
 use crate::config::settings::{ListenerSettings, StaticSettings};
 
@@ -223,6 +224,7 @@ impl Thread {
             pipes: Pipes::default(),
             deadlines: Rc::default(),
             date: Date::default(),
+            files: Cache::default(),
             closing: Closing::default(),
             open: OpenConnections::default(),
             live: self.live,
@@ -275,6 +277,7 @@ async fn sweep(core: Rc<Core>) {
         // Either of them is a reason to look.
         let _ = timeout(Pool::SWEEP_INTERVAL, publications.changed()).await;
         core.pool.sweep(&core.table.load());
+        core.files.sweep(&core.table.load());
         core.buffers.trim();
         core.counters.heartbeats.add(1);
     }

@@ -15,7 +15,7 @@ use super::live::{self, Visit};
 use super::path::RequestPath;
 use super::redirect;
 use super::routing::{Look, claim_target, find};
-use super::static_files;
+use super::static_files::{self, Hit, Kept};
 use super::table::Route;
 use super::target::{Claim, Target};
 use crate::http1::{BodyLength, FieldSpace, RequestHead, Version};
@@ -95,6 +95,8 @@ pub(crate) struct Order {
 pub(crate) enum Decision {
     /// It is forwarded: the way of nearly all, decided without waiting or allocating.
     Forward(Order),
+    /// It is answered with a file that is at hand.
+    Give(Hit),
     /// It takes more than a look: see [`ponder`].
     Ponder,
     /// It is refused.
@@ -145,10 +147,14 @@ fn claim_at_once(
     let statics = &connection.settings.static_files;
     let is_static = statics.enabled && statics.url_prefix.covers(path.decoded());
     let is_redirected = redirect::port_for(connection, head, path).is_some();
-    if is_static || path.is_server() || core.live.is_some() || is_redirected {
+    if path.is_server() || core.live.is_some() || is_redirected {
         return Decision::Ponder;
     }
     let table = core.table.load();
+    if is_static {
+        let hit = core.files.find(&table, statics, path.decoded(), head);
+        return hit.map_or(Decision::Ponder, Decision::Give);
+    }
     let Some(route) = table.lookup(path.decoded()) else { return Decision::Ponder };
     let Some(claim) = route.targets.claim(fastrand::u32(..)) else { return Decision::Ponder };
     let mut text = core.buffers.text();
@@ -282,8 +288,16 @@ async fn serve_file(
         visit.made_by(route.targets.oldest().unwrap_or_default());
     }
     let file = path.raw_after(prefix + 1 + worker.len());
-    let response =
+    let mut response =
         static_files::serve(&head.method, &head.headers, file, &route.public, settings).await;
+    if let Some((representation, bytes)) = response.body_mut().take_representation() {
+        let table = connection.core.table.load();
+        // It may have taken long enough for another deployment.
+        if table.of_worker(worker).is_some_and(|now| Arc::ptr_eq(now, &route)) {
+            let kept = Kept::new(response.headers(), representation, bytes);
+            connection.core.files.keep(&table, settings, path.decoded(), kept);
+        }
+    }
     let status = response.status();
     // These two say more in their fields than a page of ours could.
     let telling = [StatusCode::METHOD_NOT_ALLOWED, StatusCode::RANGE_NOT_SATISFIABLE];

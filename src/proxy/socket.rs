@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, Interest};
 use tokio::net::TcpStream;
 
 use super::buffers::{Buffers, Inbox};
@@ -145,6 +145,32 @@ impl<S: Socket> Leg<S> {
             self.core.counters.bytes_sent.add(n as u64);
         }
         Poll::Ready(Ok(n))
+    }
+
+    /// Ready when there seems to be room in the kernel's socket.
+    pub(crate) fn poll_plain_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(socket) = self.socket.as_tcp() else {
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+        };
+        socket.poll_write_ready(cx)
+    }
+
+    /// Writes by `call`, a system call on the kernel's socket that says how many bytes it wrote.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is no room.
+    pub(crate) fn try_write_plain(
+        &self,
+        call: impl FnOnce(&TcpStream) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let Some(socket) = self.socket.as_tcp() else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let n = socket.try_io(Interest::WRITABLE, || call(socket))?;
+        if self.is_client {
+            self.core.counters.bytes_sent.add(n as u64);
+        }
+        Ok(n)
     }
 
     /// Ready when the peer has ended the connection, or sent more than there is room for: then its

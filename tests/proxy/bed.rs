@@ -198,7 +198,7 @@ pub(crate) fn route(path: &str, targets: WeightedTargets) -> Route {
 pub(crate) struct Message {
     /// The first line.
     pub(crate) start: String,
-    headers: Vec<(String, String)>,
+    pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
     /// Whether its framing says that all of it is here.
     pub(crate) complete: bool,

@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
+use super::encoding::Coding;
 use super::range::Span;
 use super::read::{self, Read};
 
@@ -18,7 +20,33 @@ use super::read::{self, Read};
 /// Exactly as long as announced: it ends in an error, and the connection with it, when the file
 /// turns out to be shorter; a file that grew is cut where it used to end.
 #[derive(Debug, Default)]
-pub struct StaticBody(Content);
+pub struct StaticBody {
+    content: Content,
+    representation: Option<Box<Representation>>,
+}
+
+/// The file that a body is all of, with what is to be known to answer with it again.
+#[derive(Debug)]
+pub(crate) struct Representation {
+    pub(super) file: Arc<File>,
+    pub(super) len: u64,
+    /// The entity tag, quotes included.
+    pub(super) etag: String,
+    /// The codings in which there are variants, in our order of preference.
+    pub(super) codings: Vec<Coding>,
+    /// Which of them this is.
+    pub(super) coding: Option<Coding>,
+    /// The fields of a 304.
+    pub(super) not_modified: HeaderMap,
+}
+
+/// What there is to send.
+pub(crate) enum Sendable {
+    /// Bytes that are at hand.
+    Bytes(Bytes),
+    /// Part of a file.
+    File(Arc<File>, Span),
+}
 
 #[derive(Debug, Default)]
 enum Content {
@@ -44,7 +72,7 @@ impl StaticBody {
 
     /// How many bytes are still to come.
     pub fn len(&self) -> u64 {
-        match &self.0 {
+        match &self.content {
             Content::Empty => 0,
             Content::Full(bytes) => bytes.len() as u64,
             Content::File(span) => span.left.len,
@@ -58,12 +86,38 @@ impl StaticBody {
 
     /// The given bytes.
     pub(super) fn full(bytes: Bytes) -> Self {
-        Self(if bytes.is_empty() { Content::Empty } else { Content::Full(bytes) })
+        let content = if bytes.is_empty() { Content::Empty } else { Content::Full(bytes) };
+        Self { content, representation: None }
     }
 
     /// The part `span` of `file`, read as it is sent.
-    pub(super) fn file(file: Arc<File>, span: Span) -> Self {
-        Self(Content::File(FileSpan { file, left: span, reading: None }))
+    pub(crate) fn file(file: Arc<File>, span: Span) -> Self {
+        let content = Content::File(FileSpan { file, left: span, reading: None });
+        Self { content, representation: None }
+    }
+
+    /// The same, which is all of `representation`: a file that never changes.
+    pub(super) fn of(self, representation: Representation) -> Self {
+        Self { representation: Some(Box::new(representation)), ..self }
+    }
+
+    /// What it is all of, and its bytes if they are at hand.
+    pub(crate) fn take_representation(&mut self) -> Option<(Representation, Option<Bytes>)> {
+        let bytes = match &self.content {
+            Content::Empty => Some(Bytes::new()),
+            Content::Full(bytes) => Some(bytes.clone()),
+            Content::File(_) => None,
+        };
+        self.representation.take().map(|representation| (*representation, bytes))
+    }
+
+    /// Itself as something to send without reading it here. Nothing of it was read yet.
+    pub(crate) fn into_sendable(self) -> Sendable {
+        match self.content {
+            Content::Empty => Sendable::Bytes(Bytes::new()),
+            Content::Full(bytes) => Sendable::Bytes(bytes),
+            Content::File(span) => Sendable::File(span.file, span.left),
+        }
     }
 }
 
@@ -105,7 +159,7 @@ impl Body for StaticBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let content = &mut self.get_mut().0;
+        let content = &mut self.get_mut().content;
         let chunk = match content {
             Content::Empty => return Poll::Ready(None),
             Content::Full(bytes) => Ok(std::mem::take(bytes)),
@@ -119,7 +173,7 @@ impl Body for StaticBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.0, Content::Empty)
+        matches!(self.content, Content::Empty)
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::encoding::visible;
 use super::etag::{Comparison, lists};
 
 /// What tells one state of a representation from another. Without a tag the file was changing
@@ -70,11 +71,18 @@ fn entity_tags(
     current: &Validators,
     comparison: Comparison,
 ) -> Option<bool> {
-    headers.contains_key(name).then(|| {
-        headers.get_all(name).iter().filter_map(|field| field.to_str().ok()).any(|field| {
-            let listed = |own: &String| lists(field, own, comparison);
-            field.trim() == "*" || current.etag.as_ref().is_some_and(listed)
-        })
+    let fields = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    headers.contains_key(name).then(|| names_tag(fields, current.etag.as_deref(), comparison))
+}
+
+/// Whether the values of `If-Match` or `If-None-Match` list the `current` tag, or `*`.
+pub(super) fn names_tag<'a>(
+    fields: impl IntoIterator<Item = &'a [u8]>,
+    current: Option<&str>,
+    comparison: Comparison,
+) -> bool {
+    fields.into_iter().filter_map(visible).any(|field| {
+        field.trim() == "*" || current.is_some_and(|own| lists(field, own, comparison))
     })
 }
 
@@ -88,7 +96,6 @@ fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use rstest::rstest;
 
     use super::*;

@@ -2,9 +2,11 @@
 //!
 //! From path to body: `path` names a file, `lookup` finds it through `open`, `selected` picks the
 //! variant by `encoding` and identifies it by `digest` and `etag`, `conditional` and `range` decide
-//! how much of it is sent, and `body` sends that. What brings no file ends in `refusal`.
+//! how much of it is sent, and `body` or `send` sends that. What brings no file ends in `refusal`.
+//! Where nothing can change, `cache` spares the whole way the next time.
 
 mod body;
+mod cache;
 mod cache_control;
 mod conditional;
 mod digest;
@@ -18,19 +20,24 @@ mod range;
 mod read;
 mod refusal;
 mod selected;
+mod send;
 
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{HeaderMap, Method, Response, StatusCode, header};
 
+pub(crate) use self::body::Sendable;
 pub use self::body::StaticBody;
+pub(crate) use self::cache::{Cache, Hit, Kept, KeptContent};
 use self::cache_control::cache_control;
 use self::conditional::{Verdict, evaluate, range_applies};
 use self::path::PublicPath;
-use self::range::{Requested, Span};
+use self::range::Requested;
+pub(crate) use self::range::Span;
 use self::refusal::{Refusal, error};
 use self::selected::{Selected, ascii};
+pub(crate) use self::send::send;
 use super::table::PublicTree;
 use crate::config::settings::StaticSettings;
 
@@ -79,6 +86,11 @@ async fn answer(
         }
         Verdict::PreconditionFailed => return Ok(error(StatusCode::PRECONDITION_FAILED)),
     }
+    let representation = if *method == Method::GET && is_immutable(trees) {
+        selected.representation(response.headers())
+    } else {
+        None
+    };
     selected.describe_content(response.headers_mut(), name.file_name());
 
     let total = selected.open.version.len;
@@ -100,7 +112,16 @@ async fn answer(
     };
     response.headers_mut().insert(header::CONTENT_LENGTH, span.len.into());
     if *method == Method::GET {
-        *response.body_mut() = selected.body(span).await?;
+        let body = selected.body(span).await?;
+        *response.body_mut() = match representation {
+            Some(representation) if response.status() == StatusCode::OK => body.of(representation),
+            _ => body,
+        };
     }
     Ok(response)
+}
+
+/// Whether no file can come, go or change.
+fn is_immutable(trees: &[PublicTree]) -> bool {
+    trees.iter().all(|tree| tree.digest.is_some())
 }

@@ -15,11 +15,11 @@ pub(super) enum Requested {
 
 /// Bytes of a representation, by position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
+pub(crate) struct Span {
     /// The first byte.
-    pub(super) start: u64,
+    pub(crate) start: u64,
     /// How many.
-    pub(super) len: u64,
+    pub(crate) len: u64,
 }
 
 impl Span {

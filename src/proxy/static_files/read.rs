@@ -44,6 +44,40 @@ pub(super) fn start(file: &Arc<File>, span: Span) -> Read {
     }
 }
 
+/// What the kernel reads ahead (`read_ahead_kb`) unless told otherwise, so that it comes, and mostly
+/// goes, as one.
+const AHEAD: usize = 128 * 1024;
+
+/// Has `span` in the page cache, so that who sends it need not wait for a disk.
+///
+/// A byte of every [`AHEAD`] and the last stand for all: to look at every page would cost as much as to
+/// copy them.
+pub(super) async fn bring_in(file: &Arc<File>, span: Span) -> io::Result<()> {
+    let (start, end) = (span.start, span.start + span.len);
+    let looked_at = (start..end).step_by(AHEAD).chain([end.saturating_sub(1)]);
+    if looked_at.into_iter().all(|at| is_present(file, at)) {
+        return Ok(());
+    }
+    let file = Arc::clone(file);
+    let task = tokio::task::spawn_blocking(move || {
+        let mut chunk = vec![0; CHUNK];
+        let mut at = start;
+        while at < end {
+            match file.read_at(&mut chunk, at)? {
+                // Cut short: whoever sends it will find out.
+                0 => break,
+                len => at += len as u64,
+            }
+        }
+        Ok(())
+    });
+    task.await?
+}
+
+fn is_present(file: &File, at: u64) -> bool {
+    preadv2(file, &mut [IoSliceMut::new(&mut [0])], at, ReadWriteFlags::NOWAIT).is_ok()
+}
+
 /// Reads the whole of `span`, which should be small.
 pub(super) async fn all(file: &Arc<File>, mut span: Span) -> io::Result<Bytes> {
     let mut content = Vec::new();
@@ -66,11 +100,14 @@ pub(super) async fn all(file: &Arc<File>, mut span: Span) -> io::Result<Bytes> {
 /// never look like the end of what was announced.
 fn filled(mut chunk: Vec<u8>, len: usize) -> io::Result<Bytes> {
     if len == 0 && !chunk.is_empty() {
-        return Err(io::Error::new(
-            io::ErrorKind::UnexpectedEof,
-            "the file was truncated while it was being served",
-        ));
+        return Err(truncated());
     }
     chunk.truncate(len);
     Ok(chunk.into())
+}
+
+/// The error of a file that is shorter than it was.
+pub(super) fn truncated() -> io::Error {
+    let message = "the file was truncated while it was being served";
+    io::Error::new(io::ErrorKind::UnexpectedEof, message)
 }

@@ -1,11 +1,12 @@
 //! The one representation of a file that a request gets.
 
 use std::io;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use http::{HeaderMap, HeaderValue, header};
 
-use super::body::StaticBody;
+use super::body::{Representation, StaticBody};
 use super::conditional::Validators;
 use super::digest;
 use super::encoding::{AcceptEncoding, Coding};
@@ -16,11 +17,16 @@ use super::open::OpenFile;
 use super::range::Span;
 use super::read;
 
+/// A part of up to so many bytes is cheaper to copy than to send from the file.
+const AT_HAND: u64 = 16 << 10;
+
 /// The representation that a request gets (RFC 9110 section 3.2).
 pub(super) struct Selected {
     pub(super) open: OpenFile,
     /// How it is coded, and with that which variant it is.
-    coding: Option<Coding>,
+    pub(super) coding: Option<Coding>,
+    /// How the variants are that there are, in our order of preference.
+    pub(super) codings: Vec<Coding>,
     pub(super) validators: Validators,
     /// Whether other requests get other representations.
     pub(super) varies: bool,
@@ -36,8 +42,9 @@ impl Selected {
         now: SystemTime,
     ) -> io::Result<Self> {
         let Found { original, variants, immutable_tree } = found;
-        let varies = !variants.is_empty();
-        let coding = AcceptEncoding::from_headers(headers).choose(variants.iter().map(|v| v.0));
+        let codings: Vec<_> = variants.iter().map(|(coding, _)| *coding).collect();
+        let varies = !codings.is_empty();
+        let coding = AcceptEncoding::from_headers(headers).choose(codings.iter().copied());
         let chosen = variants.into_iter().find(|(variant, _)| Some(*variant) == coding);
         let open = chosen.map_or(original, |(_, file)| file);
         let validators = match digest::digest(&open, immutable_tree).await? {
@@ -47,7 +54,7 @@ impl Selected {
             },
             None => Validators::default(),
         };
-        Ok(Self { open, coding, validators, varies, immutable_tree })
+        Ok(Self { open, coding, codings, validators, varies, immutable_tree })
     }
 
     /// What every answer about it says, 304 too (RFC 9110 section 15.4.5).
@@ -73,9 +80,22 @@ impl Selected {
         }
     }
 
+    /// What is to be known to answer with it again; `described` are the fields of a 304. `None` where
+    /// it has no tag.
+    pub(super) fn representation(&self, described: &HeaderMap) -> Option<Representation> {
+        Some(Representation {
+            file: Arc::clone(&self.open.file),
+            len: self.open.version.len,
+            etag: self.validators.etag.clone()?,
+            codings: self.codings.clone(),
+            coding: self.coding,
+            not_modified: described.clone(),
+        })
+    }
+
     /// Small parts are read now, so that head and body leave in one write.
     pub(super) async fn body(self, span: Span) -> io::Result<StaticBody> {
-        if span.len <= read::CHUNK as u64 {
+        if span.len <= AT_HAND {
             Ok(StaticBody::full(read::all(&self.open.file, span).await?))
         } else {
             Ok(StaticBody::file(self.open.file, span))

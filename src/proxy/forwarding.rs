@@ -300,7 +300,7 @@ pub(crate) fn push_answer(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, passin
         if let BodyLength::Sized(length) = head.body
             && !passing.chunks
         {
-            push_number(out, "content-length", length + tail as u64);
+            push_number(out, "content-length", length.saturating_add(tail as u64));
         }
         out.extend_from_slice(b"cache-control: no-store\r\n");
     }

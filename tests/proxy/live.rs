@@ -193,10 +193,13 @@ async fn a_document_that_breaks_off_breaks_off() {
     assert_eq!(client.rest().await, b"", "neither a script nor a last chunk");
     bed.until("the abort", |c| c.aborted == 1).await;
 
-    let answer = format!("{HTML}Content-Length: 9\r\n\r\nhello");
-    let (_, page) = exchange(&bed, &worker, DOCUMENT, &answer).await;
-    assert!(!page.complete);
-    assert_eq!(page.text(), "hello");
+    // With the script added, the last of these is no number of 64 bits any more.
+    for length in [9, u64::MAX] {
+        let answer = format!("{HTML}Content-Length: {length}\r\n\r\nhello");
+        let (_, page) = exchange(&bed, &worker, DOCUMENT, &answer).await;
+        assert!(!page.complete);
+        assert_eq!(page.text(), "hello");
+    }
 }
 
 #[tokio::test]

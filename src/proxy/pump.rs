@@ -418,3 +418,6 @@ impl Pump {
         self.behind = b"";
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -77,6 +77,9 @@ fn mutated(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Input> {
 #[case::proxy_protocol("proxy_protocol", targets::proxy_protocol)]
 #[case::routing("routing", targets::routing)]
 #[case::launcher_policy("launcher_policy", targets::launcher_policy)]
+#[case::http1_request("http1_request", targets::http1_request)]
+#[case::http1_response("http1_response", targets::http1_response)]
+#[case::http1_chunked("http1_chunked", targets::http1_chunked)]
 fn seeds_and_their_mutations_break_no_property(#[case] name: &str, #[case] target: fn(&[u8])) {
     let seeds = seeds(name);
     seeds.iter().for_each(|seed| target(seed));

@@ -184,6 +184,31 @@ pub(crate) fn push_request(
     out.extend_from_slice(b"\r\n\r\n");
 }
 
+/// The head that the worker of `route` gets for a request of a client at `address`, which may be a
+/// trusted proxy's: the data plane's own, for whoever wants to know what a worker can be made to
+/// see. `None` for a request that is not forwarded there.
+pub fn forwarded_request(
+    head: &RequestHead<'_, '_>,
+    route: &Route,
+    address: IpAddr,
+    is_trusted: bool,
+) -> Option<Vec<u8>> {
+    let path = RequestPath::parse(head.target.path).ok()?;
+    if is_refused(head.method) || !route.path.covers(path.decoded()) {
+        return None;
+    }
+    let client = ClientIdentity::new(address, is_trusted, Scheme::Http);
+    let id = RequestId::of(head, &client);
+    let mut out = Vec::new();
+    push_request(&mut out, head, &path, route, &client, &id, &[]);
+    Some(out)
+}
+
+/// Whether a method is no worker's matter.
+pub(crate) fn is_refused(method: &str) -> bool {
+    matches!(method, "CONNECT" | "TRACE")
+}
+
 /// What a request asks to switch to. Only an HTTP/1.1 request without a body may ask, and not for
 /// another HTTP: its requests would pass by routes, limits and all that a proxy vouches for.
 pub(crate) fn upgrade_of<'b>(head: &RequestHead<'_, 'b>) -> Option<&'b [u8]> {

@@ -118,7 +118,7 @@ fn judge<'b>(
     connection: &Connection,
     head: &RequestHead<'_, 'b>,
 ) -> Result<RequestPath<'b>, Refusal> {
-    if matches!(head.method, "CONNECT" | "TRACE") {
+    if forwarding::is_refused(head.method) {
         return Err(Refusal::closing(StatusCode::METHOD_NOT_ALLOWED));
     }
     let max_body = connection.settings.listener.max_body_bytes;

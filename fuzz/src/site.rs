@@ -136,6 +136,7 @@ fn settings() -> ProxySettings {
             max_header_bytes: 16 << 10,
             max_body_bytes: 1 << 20,
             max_connections: 100,
+            http2_cleartext: false,
             trusted_proxies: vec![],
             proxy_protocol: Vec::new(),
         },

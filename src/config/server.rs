@@ -101,6 +101,7 @@ fn read_listener(server: &mut Section<'_, '_>) -> ListenerSettings {
         max_connections: server
             .number("max_connections", 1..=1_000_000_u32)
             .map_or(16_384, |number| number as usize),
+        http2_cleartext: server.flag("http2_cleartext").is_some_and(|found| found.value),
         trusted_proxies: server.list("trusted_proxies", network).unwrap_or_default(),
         proxy_protocol: server.list("proxy_protocol", network).unwrap_or_default(),
     }

@@ -82,6 +82,8 @@ pub struct ListenerSettings {
     pub max_body_bytes: u64,
     /// The most client connections at once; further ones wait in the kernel's queue.
     pub max_connections: usize,
+    /// Whether HTTP/2 is spoken without TLS with clients that begin with it.
+    pub http2_cleartext: bool,
     /// Networks whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNetwork>,
     /// Networks whose connections begin with a header of the PROXY protocol, each of them; those of

@@ -10,7 +10,7 @@ use crate::sd::sockets::InheritedSockets;
 use crate::tls::{PublishedTls, TlsLoader};
 
 /// What can be spoken over TLS (RFC 7301).
-const ALPN: [&str; 1] = ["http/1.1"];
+const ALPN: [&str; 2] = ["h2", "http/1.1"];
 
 /// TLS while the daemon lives.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ use super::connection::{self, Connection};
 use super::core::{ConnectionPlace, Core};
 use super::deadlines::Deadline;
 use super::forwarding::Scheme;
+use super::http2;
 use super::proxy_protocol::{HeaderError, read_header};
 use crate::tls::PublishedTls;
 
@@ -48,7 +49,8 @@ pub(crate) async fn http(
     match client {
         Ok(client) => {
             let connection = Connection::new(core, settings, client, Scheme::Http);
-            connection::serve(connection, stream).await;
+            let may_be_http2 = connection.settings.listener.http2_cleartext;
+            connection::serve(connection, stream, may_be_http2).await;
         }
         Err(why) => close(peer, &why),
     }
@@ -86,7 +88,8 @@ pub(crate) async fn https(
 /// Goes on with what was agreed upon (RFC 7301). Who offered nothing speaks HTTP/1.1.
 async fn speak(connection: Connection, stream: TlsStream<TcpStream>) {
     match stream.get_ref().1.alpn_protocol() {
-        None | Some(b"http/1.1") => connection::serve(connection, stream).await,
+        None | Some(b"http/1.1") => connection::serve(connection, stream, false).await,
+        Some(b"h2") => Box::pin(http2::serve(Rc::new(connection), stream, vec![])).await,
         Some(other) => {
             let other = other.escape_ascii();
             tracing::error!(client = %connection.peer, "nobody speaks {other} here");

@@ -11,13 +11,14 @@ use tokio::time::Instant;
 
 use super::core::{Closing, Core};
 use super::deadlines::Deadline;
+use super::http2;
 use super::socket::{Leg, Socket};
 use crate::config::settings::ListenerSettings;
 use crate::http1::{BodyLength, FieldSpace, Malformed, RequestHead};
 
 /// On shutdown, how long a kept-alive connection may still begin one more request: its client may
 /// have sent it already, and a close would lose it. The answer then says `Connection: close`.
-const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
+pub(crate) const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// A client's connection.
 pub(crate) struct Client<S> {
@@ -52,6 +53,26 @@ impl<S: Socket> Client<S> {
         let deadline = Deadline::new(&core.deadlines);
         let leg = Leg::client(socket, Rc::clone(core));
         Self { leg, head: vec![], deadline, awaited_since: Instant::now(), is_fresh: true }
+    }
+
+    /// Whether the connection begins as one of HTTP/2 does. What was read waits.
+    pub(crate) async fn begins_http2(&mut self, limits: &ListenerSettings) -> bool {
+        poll_fn(|cx| {
+            loop {
+                if let Some(is_http2) = http2::is_preface(self.leg.inbox.unread()) {
+                    return Poll::Ready(is_http2);
+                }
+                match self.leg.poll_fill(cx) {
+                    Poll::Ready(Ok(n)) if n > 0 => {}
+                    // Whoever reads on meets the end again.
+                    Poll::Ready(_) => return Poll::Ready(false),
+                    Poll::Pending => break,
+                }
+            }
+            let at = self.awaited_since + limits.read_timeout;
+            self.deadline.poll(cx, Some(at)).map(|()| false)
+        })
+        .await
     }
 
     /// Awaits a request's head, and shows it to `show`.

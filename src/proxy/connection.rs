@@ -21,6 +21,7 @@ use super::exchange::{End, Exchange, Upstream};
 use super::forward::{Failure, SendError};
 use super::forwarding::{ClientIdentity, RequestId, Scheme};
 use super::hold::Hold;
+use super::http2;
 use super::live::{LiveSocket, Visit};
 use super::pump::Pump;
 use super::respond::{give, respond};
@@ -71,23 +72,22 @@ enum Next {
     Upgrade(Upgraded),
 }
 
-/// Speaks HTTP on a connection to its end.
-pub(crate) async fn serve<S: Socket>(connection: Connection, socket: S) {
+/// Speaks HTTP on a connection to its end: HTTP/2 if it begins so and may, else HTTP/1.1.
+pub(crate) async fn serve<S: Socket>(connection: Connection, socket: S, may_be_http2: bool) {
     let core = Rc::clone(&connection.core);
     let mut client = Client::new(socket, &core);
-    match connection.serve(&mut client).await {
-        Next::Request | Next::Close => {
-            client.forget();
-            client.farewell(LINGER).await;
-        }
-        Next::Linger => drop(timeout(LINGER, linger(&mut client.leg.socket)).await),
-        Next::Reset => client.leg.socket.reset_when_closed(),
-        Next::Upgrade(upgraded) => Box::pin(upgraded.run(&core, client)).await,
+    if may_be_http2 && client.begins_http2(&connection.settings.listener).await {
+        let (socket, early) = client.leg.into_parts();
+        return Box::pin(http2::serve(Rc::new(connection), socket, early)).await;
+    }
+    if let Some(upgraded) = connection.run(&mut client).await {
+        Box::pin(upgraded.run(&core, client)).await;
     }
 }
 
 impl Upgraded {
-    async fn run<S: Socket>(self, core: &Core, client: Client<S>) {
+    /// Serves a connection that has switched, to its end.
+    pub(crate) async fn run<S: Socket>(self, core: &Core, client: Client<S>) {
         core.counters.open_tunnels.add(1);
         let _open = OpenTunnel(&core.counters.open_tunnels);
         match self {
@@ -144,6 +144,20 @@ impl Connection {
         }
     }
 
+    /// Serves a client to its end, or until it speaks another protocol.
+    pub(crate) async fn run<S: Socket>(&self, client: &mut Client<S>) -> Option<Upgraded> {
+        match self.serve(client).await {
+            Next::Request | Next::Close => {
+                client.forget();
+                client.farewell(LINGER).await;
+            }
+            Next::Linger => drop(timeout(LINGER, linger(&mut client.leg.socket)).await),
+            Next::Reset => client.leg.socket.reset_when_closed(),
+            Next::Upgrade(upgraded) => return Some(upgraded),
+        }
+        None
+    }
+
     /// Answers one request after another, and says how the connection is to end.
     async fn serve<S: Socket>(&self, client: &mut Client<S>) -> Next {
         let limits = &self.settings.listener;
@@ -186,7 +200,7 @@ impl Connection {
         let mut hold = self.hold();
         match decision {
             Decision::Forward(order) => self.forward(client, ask, order, &mut hold, None).await,
-            Decision::Give(hit) => self.give(client, ask, &hit).await,
+            Decision::Give(hit) => Box::pin(self.give(client, ask, &hit)).await,
             Decision::Ponder => Box::pin(self.ponder(client, ask, &mut hold)).await,
             Decision::Refuse(refusal) => Box::pin(self.refuse(client, ask, &refusal, None)).await,
         }
@@ -508,7 +522,7 @@ impl Drop for OpenTunnel<'_> {
 mod tests {
     use super::*;
 
-    fn size_of_task<F>(_: impl Fn(Connection, tokio::net::TcpStream) -> F) -> usize {
+    fn size_of_task<F>(_: impl Fn(Connection, tokio::net::TcpStream, bool) -> F) -> usize {
         size_of::<F>()
     }
 
@@ -516,6 +530,6 @@ mod tests {
     #[test]
     fn the_task_of_a_connection_is_small() {
         let size = size_of_task(serve);
-        assert!(size <= 2560, "{size} bytes");
+        assert!(size <= 2688, "{size} bytes");
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! One thread a core, each with a runtime, a connection pool and counters of its own; a connection
 //! stays on the thread that accepted it. The way of a request is `listener` → `arrival` → `connection`
-//! → `client` → `service` → `forward` → `exchange`, or `static_files` → `respond`.
+//! → `client` → `service` → `forward` → `exchange`, or `static_files` → `respond`; HTTP/2 is translated
+//! in `http2` and goes the same way.
 //!
 //! A connection is one task. It polls what comes from the client and what comes from the worker, and
 //! passes heads on as copied bytes (`forwarding`, `answer`) and bodies through borrowed buffers (`pump`,
-//! `buffers`). Nothing is allocated for a request that only passes through.
+//! `buffers`) or through the kernel alone (`splice`). Nothing is allocated for a request that only
+//! passes through.
 
 mod answer;
 mod arrival;
@@ -24,6 +26,7 @@ mod exchange;
 mod forward;
 mod forwarding;
 mod hold;
+mod http2;
 mod listener;
 mod live;
 mod path;

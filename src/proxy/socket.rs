@@ -18,13 +18,20 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + 'static {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
     /// The bare TCP stream, if the bytes on it are those that are read and written here.
-    fn as_tcp(&self) -> Option<&TcpStream>;
+    fn as_tcp(&self) -> Option<&TcpStream> {
+        None
+    }
 
     /// Makes the close a reset, which no peer takes for a clean end.
     fn reset_when_closed(&self);
 
     /// Tells the peer that nothing follows, where the close that comes next does not tell it.
-    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+    fn poll_farewell(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+
+    /// Whether a client's bytes are those of its connection, and are counted as such.
+    const IS_COUNTED: bool = true;
 }
 
 impl Socket for TcpStream {
@@ -38,10 +45,6 @@ impl Socket for TcpStream {
 
     fn reset_when_closed(&self) {
         self.set_zero_linger().ok();
-    }
-
-    fn poll_farewell(&mut self, _: &mut Context<'_>) -> Poll<()> {
-        Poll::Ready(())
     }
 }
 
@@ -57,7 +60,7 @@ pub(crate) struct Leg<S> {
 impl<S: Socket> Leg<S> {
     /// To a client.
     pub(crate) fn client(socket: S, core: Rc<Core>) -> Self {
-        Self { socket, inbox: Inbox::default(), core, is_client: true }
+        Self { socket, inbox: Inbox::default(), core, is_client: S::IS_COUNTED }
     }
 
     /// To a worker.

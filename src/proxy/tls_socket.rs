@@ -17,10 +17,6 @@ impl Socket for TlsStream<TcpStream> {
         Poll::Ready(Ok(()))
     }
 
-    fn as_tcp(&self) -> Option<&TcpStream> {
-        None
-    }
-
     fn reset_when_closed(&self) {
         self.get_ref().0.reset_when_closed();
     }

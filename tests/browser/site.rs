@@ -207,6 +207,7 @@ fn settings() -> ProxySettings {
             max_header_bytes: 32 << 10,
             max_body_bytes: 0,
             max_connections: 1000,
+            http2_cleartext: false,
             trusted_proxies: vec![],
             proxy_protocol: Vec::new(),
         },

@@ -43,6 +43,7 @@ pub(crate) fn settings() -> ProxySettings {
             max_header_bytes: 16 << 10,
             max_body_bytes: 1 << 20,
             max_connections: 1000,
+            http2_cleartext: false,
             trusted_proxies: vec![],
             proxy_protocol: Vec::new(),
         },
@@ -175,6 +176,11 @@ impl Worker {
         Peer::new(soon("a connection to the worker", self.listener.accept()).await.unwrap().0)
     }
 
+    /// The next connection of the proxy, however long that takes; `None` when there can be none.
+    pub(crate) async fn accept_if_any(&self) -> Option<Peer> {
+        self.listener.accept().await.ok().map(|(stream, _)| Peer::new(stream))
+    }
+
     /// The next request on a new connection, and the connection.
     pub(crate) async fn request(&self) -> (Message, Peer) {
         let mut peer = self.accept().await;
@@ -236,6 +242,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
+    /// Sends to whom may be gone.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).await.ok();
+    }
+
     /// Sends a GET without frills.
     pub(crate) async fn get(&mut self, path: &str) {
         self.send(format!("GET {path} HTTP/1.1\r\nHost: a.example\r\n\r\n")).await;
@@ -260,6 +271,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
             message.body = self.buffer.drain(..length).collect();
         }
         message
+    }
+
+    /// Reads a message, unless the connection ends first, however long that takes.
+    pub(crate) async fn next_message(&mut self) -> Option<Message> {
+        while self.buffer.is_empty() {
+            if !self.more().await {
+                return None;
+            }
+        }
+        Some(self.message().await)
     }
 
     /// Reads a head, and leaves the body where it is.
@@ -293,6 +314,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     pub(crate) async fn exactly(&mut self, bytes: usize) -> Vec<u8> {
         assert!(self.fill(bytes).await, "ended early: {:?}", String::from_utf8_lossy(&self.buffer));
         self.buffer.drain(..bytes).collect()
+    }
+
+    /// The same; `None` when the other side ends before.
+    pub(crate) async fn exactly_or_end(&mut self, bytes: usize) -> Option<Vec<u8>> {
+        self.fill(bytes).await.then(|| self.buffer.drain(..bytes).collect())
     }
 
     /// Reads until the other side ends or resets; what came is returned.

@@ -82,7 +82,7 @@ impl HttpsBed {
 
     fn over(listener: TcpListener, settings: impl FnOnce(u16) -> ProxySettings) -> Self {
         let https = listener.local_addr().unwrap();
-        let published = PublishedTls::new(&["http/1.1"]).unwrap();
+        let published = PublishedTls::new(&["h2", "http/1.1"]).unwrap();
         let listeners = vec![Listener::https(listener, Arc::clone(&published))];
         let bed = Bed::and_listeners(settings(https.port()), listeners);
         let authority = Authority::new();
@@ -99,6 +99,16 @@ impl HttpsBed {
 
     pub(crate) async fn secure_client(&self) -> Peer<Secure> {
         Peer::new(self.shake_hands(TcpStream::connect(self.https).await.unwrap()).await)
+    }
+
+    /// Over which HTTP/2 was agreed upon.
+    pub(crate) async fn http2_stream(&self) -> Secure {
+        let mut config = trusting(&self.authority);
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let connector = TlsConnector::from(Arc::new(config));
+        let stream = TcpStream::connect(self.https).await.unwrap();
+        let name = ServerName::try_from(NAME).unwrap();
+        soon("the handshake", connector.connect(name, stream)).await.unwrap()
     }
 
     /// Over a connection that something was said on already.

@@ -8,6 +8,7 @@ mod error_pages;
 mod forwarding;
 mod framing;
 mod hold;
+mod http2;
 mod https_bed;
 mod limits;
 mod live;

@@ -287,3 +287,22 @@ async fn a_new_certificate_is_for_new_connections_and_old_ones_go_on() {
 fn certificate(client: &Peer<Secure>) -> &[u8] {
     &client.stream.get_ref().1.peer_certificates().unwrap()[0]
 }
+
+/// Whoever offers it speaks HTTP/2, and the worker hears of TLS as it does in HTTP/1.1.
+#[tokio::test]
+async fn http_2_is_agreed_upon_in_the_handshake() {
+    let (bed, worker) = HttpsBed::and_worker().await;
+    let stream = bed.http2_stream().await;
+    let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let request = http::Request::get("https://a.example/over-tls").body(()).unwrap();
+    let (answer, _) = send.send_request(request, true).unwrap();
+    let (seen, mut upstream) = worker.request().await;
+    assert_eq!(seen.start, "GET /over-tls HTTP/1.1");
+    assert_eq!(seen.header("x-forwarded-proto").as_deref(), Some("https"));
+    upstream.ok("both").await;
+    let mut answer = soon("the answer", answer).await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.version()), (200, http::Version::HTTP_2));
+    let data = soon("its body", answer.body_mut().data()).await.unwrap().unwrap();
+    assert_eq!(data, "both");
+}

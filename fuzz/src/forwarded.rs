@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use tqserver::http1::{BodyLength, FieldSpace, RequestHead};
+use tqserver::http1::{BodyLength, FieldSpace, Malformed, RequestHead};
 use tqserver::ids::Generation;
 use tqserver::proxy::forwarded_request;
 use tqserver::proxy::table::{Route, UpstreamTimeouts, WeightedTargets};
@@ -90,7 +90,11 @@ fn check_lines(head: &RequestHead<'_, '_>, sent: &[u8], is_trusted: bool) {
 fn check_readings(head: &RequestHead<'_, '_>, sent: Vec<u8>, body: &[u8]) {
     if head.host.is_some() {
         let mut space = FieldSpace::new();
-        let again = RequestHead::parse(&sent, &mut space).expect("valid").expect("whole");
+        let again = match RequestHead::parse(&sent, &mut space) {
+            // Our own fields came on top: a worker with our limit refuses it.
+            Err(Malformed::TooManyFields) => return,
+            again => again.expect("valid").expect("whole"),
+        };
         assert_eq!((again.method, again.host), (head.method, head.host));
         assert_eq!(again.body, head.body);
         assert_eq!(again.target.query, head.target.query);

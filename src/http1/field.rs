@@ -22,6 +22,8 @@ pub enum FieldName {
     Host,
     /// `Keep-Alive`.
     KeepAlive,
+    /// `Proxy`, which CGI-like interfaces take for the setting of the same name (CVE-2016-5385).
+    Proxy,
     /// `Proxy-Authenticate`.
     ProxyAuthenticate,
     /// `Proxy-Authorization`.
@@ -59,6 +61,7 @@ impl FieldName {
             (2, b't') => ("te", Self::Te),
             (4, b'h') => ("host", Self::Host),
             (4, b'd') => ("date", Self::Date),
+            (5, b'p') => ("proxy", Self::Proxy),
             (6, b'e') => ("expect", Self::Expect),
             (7, b'u') => ("upgrade", Self::Upgrade),
             (7, b't') => ("trailer", Self::Trailer),

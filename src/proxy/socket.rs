@@ -176,8 +176,8 @@ impl<S: Socket> Leg<S> {
         Ok(n)
     }
 
-    /// Ready when the peer has ended the connection, or sent more than there is room for: then its
-    /// end cannot be seen. What comes meanwhile is for the next request.
+    /// Ready when the peer has ended the connection. What it sends meanwhile waits for the next request;
+    /// once there is no room for more of it, the end cannot be seen.
     pub(crate) fn poll_hung_up(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.inbox.is_full() {
             match ready!(self.poll_fill(cx)) {

@@ -69,12 +69,12 @@ fn a_bad_configuration_is_an_exit_code_of_its_own(#[case] text: &str, #[case] sa
 #[case::unknown_name(
     "tqserver.socket",
     "[Socket]\nFileDescriptorName=web\n",
-    "is called \"web\", and only \"http\" and \"control\" are known"
+    "is called \"web\", and only \"http\", \"https\" and \"control\" are known"
 )]
-#[case::reserved_name(
+#[case::no_plain_one(
     "tqserver.socket",
     "[Socket]\nFileDescriptorName=https\n",
-    "\"https\": this version does not serve it yet"
+    "have none called \"http\": is tqserver.socket enabled?"
 )]
 #[case::exchanged(
     "tqserver-control.socket",

@@ -62,7 +62,7 @@ fn the_socket_and_its_certificates_need_each_other() {
 
     write_certificate(&project);
     let _ = session.try_systemctl(&["restart", "--no-block", "tqserver.service"]);
-    let answer = || curl(&project, port).is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 "));
+    let answer = || curl(&project, port).is_ok_and(|answer| answer.starts_with("HTTP/2 200 "));
     await_until("an answer over TLS", PATIENCE, answer);
 
     // Renewed, and taken into use by a reload, as are the two rules.

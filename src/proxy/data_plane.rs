@@ -279,6 +279,7 @@ async fn sweep(core: Rc<Core>) {
         core.pool.sweep(&core.table.load());
         core.files.sweep(&core.table.load());
         core.buffers.trim();
+        core.pipes.trim();
         core.counters.heartbeats.add(1);
     }
 }

@@ -1,7 +1,7 @@
 //! Passing bytes on from socket to socket without a copy (splice(2)): the kernel hands the pages that
 //! hold them from one to the other, through a pipe.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, ready};
@@ -19,20 +19,35 @@ const MAX_SPARE: usize = 16;
 
 /// One thread's spare pipes, all of them empty.
 #[derive(Debug, Default)]
-pub(crate) struct Pipes(RefCell<Vec<Pipe>>);
+pub(crate) struct Pipes {
+    spare: RefCell<Vec<Pipe>>,
+    /// How many of them nobody has borrowed since the last [`trim`](Self::trim).
+    unused: Cell<usize>,
+}
 
 impl Pipes {
     /// An empty pipe; `None` where the process has no descriptors left for one.
     pub(crate) fn borrow(&self) -> Option<Pipe> {
-        self.0.borrow_mut().pop().or_else(|| Pipe::new().ok())
+        let mut spare = self.spare.borrow_mut();
+        let pipe = spare.pop().or_else(|| Pipe::new().ok());
+        self.unused.set(self.unused.get().min(spare.len()));
+        pipe
     }
 
     /// Takes a pipe back. One that is not empty is closed.
     pub(crate) fn give_back(&self, pipe: Pipe) {
-        let mut spare = self.0.borrow_mut();
+        let mut spare = self.spare.borrow_mut();
         if pipe.held == 0 && spare.len() < MAX_SPARE {
             spare.push(pipe);
         }
+    }
+
+    /// Closes what was of no use since the last call.
+    pub(crate) fn trim(&self) {
+        let mut spare = self.spare.borrow_mut();
+        let used = spare.len() - self.unused.get();
+        spare.truncate(used);
+        self.unused.set(used);
     }
 }
 

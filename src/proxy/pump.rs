@@ -247,7 +247,7 @@ impl Pump {
     ) -> Poll<Result<(), PumpError>> {
         while let (Some(pipe), BodyDecoder::Sized(left)) = (&mut self.pipe, &mut self.decoder) {
             if pipe.held() > 0 {
-                match to.poll_drain_pipe(cx, pipe, *left > 0) {
+                match to.poll_drain_pipe(cx, pipe) {
                     Poll::Ready(Ok(_)) => self.stall = None,
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Sink(error))),
                     Poll::Pending => {

@@ -103,15 +103,14 @@ impl<S: Socket> Leg<S> {
         Poll::Ready(Ok(n))
     }
 
-    /// Writes some of what a pipe holds; `more` is to follow.
+    /// Writes some of what a pipe holds.
     pub(crate) fn poll_drain_pipe(
         &mut self,
         cx: &mut Context<'_>,
         pipe: &mut Pipe,
-        more: bool,
     ) -> Poll<io::Result<usize>> {
         let Some(socket) = self.socket.as_tcp() else { return Poll::Ready(Ok(0)) };
-        let n = ready!(pipe.poll_drain(cx, socket, more))?;
+        let n = ready!(pipe.poll_drain(cx, socket))?;
         if self.is_client {
             self.core.counters.bytes_sent.add(n as u64);
         }

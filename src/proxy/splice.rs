@@ -96,16 +96,17 @@ impl Pipe {
         }
     }
 
-    /// Gives some of what it holds to `socket`, and says how many bytes that were. `more` is to follow.
+    /// Gives some of what it holds to `socket`, and says how many bytes that were.
+    ///
+    /// Without `SPLICE_F_MORE`, although more may follow: the kernel would keep what does not fill a
+    /// segment for up to 200 ms (tcp(7), `TCP_CORK`), and the worker may wait for us meanwhile.
     pub(crate) fn poll_drain(
         &mut self,
         cx: &mut Context<'_>,
         socket: &TcpStream,
-        more: bool,
     ) -> Poll<io::Result<usize>> {
-        let flags = if more { FLAGS | SpliceFlags::MORE } else { FLAGS };
         let give =
-            || splice(&self.out, None, socket, None, self.held, flags).map_err(io::Error::from);
+            || splice(&self.out, None, socket, None, self.held, FLAGS).map_err(io::Error::from);
         loop {
             ready!(socket.poll_write_ready(cx))?;
             match socket.try_io(Interest::WRITABLE, give) {

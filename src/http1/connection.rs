@@ -1,6 +1,6 @@
 //! What the `Connection` fields of a message say (RFC 9110 section 7.6.1).
 
-use super::{Field, FieldName};
+use super::{Field, FieldName, Version};
 
 /// The options in all `Connection` fields together.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,6 +16,11 @@ pub struct ConnectionOptions {
 }
 
 impl ConnectionOptions {
+    /// Whether the connection goes on after a message of this version.
+    pub(super) fn keeps_alive(self, version: Version) -> bool {
+        !self.close && (self.keep_alive || version == Version::Http11)
+    }
+
     /// Adds a field's value.
     pub(super) fn add(&mut self, value: &[u8]) {
         for token in tokens(value) {

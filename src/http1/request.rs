@@ -37,8 +37,6 @@ pub struct Target<'b> {
     pub path: &'b str,
     /// What follows the question mark, if there is one.
     pub query: Option<&'b str>,
-    /// Whether it came with a scheme and an authority.
-    pub is_absolute: bool,
 }
 
 impl<'h, 'b> RequestHead<'h, 'b> {
@@ -102,10 +100,7 @@ impl<'h, 'b> RequestHead<'h, 'b> {
 
     /// Whether the client wants to send further requests on the connection.
     pub fn keeps_alive(&self) -> bool {
-        match self.version {
-            Version::Http11 => !self.connection.close,
-            Version::Http10 => self.connection.keep_alive && !self.connection.close,
-        }
+        self.connection.keeps_alive(self.version)
     }
 }
 
@@ -117,30 +112,30 @@ impl<'b> Target<'b> {
             return Err(Malformed::Target);
         }
         if target.starts_with('/') {
-            return Ok((Self::split(target, false), None));
+            return Ok((Self::split(target), None));
         }
         if target == "*" && method == "OPTIONS" {
-            return Ok((Self { path: "*", query: None, is_absolute: false }, None));
+            return Ok((Self { path: "*", query: None }, None));
         }
         // CONNECT alone has a target that is an authority; it is for the caller to refuse.
         if method == "CONNECT" {
-            return Ok((Self { path: "/", query: None, is_absolute: true }, None));
+            return Ok((Self { path: "/", query: None }, None));
         }
         let scheme = b"http://".len();
         let is_http = target.get(..scheme).is_some_and(|it| it.eq_ignore_ascii_case("http://"));
         let rest = if is_http { &target[scheme..] } else { return Err(Malformed::Target) };
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let authority = authority_of(&rest.as_bytes()[..end]).map_err(|_| Malformed::Target)?;
-        Ok((Self::split(&rest[end..], true), Some(authority)))
+        Ok((Self::split(&rest[end..]), Some(authority)))
     }
 
-    fn split(target: &'b str, is_absolute: bool) -> Self {
+    fn split(target: &'b str) -> Self {
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (target, None),
         };
         let path = if path.is_empty() { "/" } else { path };
-        Self { path, query, is_absolute }
+        Self { path, query }
     }
 }
 
@@ -179,7 +174,7 @@ mod tests {
         let mut space = FieldSpace::new();
         let head = RequestHead::parse(bytes.as_bytes(), &mut space)?;
         Ok(head.map(|head| {
-            let Target { path, query, .. } = head.target;
+            let Target { path, query } = head.target;
             format!("{} {path} {query:?} {:?} {:?}", head.method, head.host, head.body)
         }))
     }

@@ -89,11 +89,7 @@ impl<'h, 'b> ResponseHead<'h, 'b> {
 
     /// Whether the connection can serve another request once the body is whole.
     pub fn keeps_alive(&self) -> bool {
-        let open = match self.version {
-            Version::Http11 => !self.connection.close,
-            Version::Http10 => self.connection.keep_alive && !self.connection.close,
-        };
-        open && self.body != BodyLength::UntilClose
+        self.connection.keeps_alive(self.version) && self.body != BodyLength::UntilClose
     }
 }
 

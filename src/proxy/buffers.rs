@@ -1,7 +1,6 @@
 //! The memory that bytes pass through. A connection borrows a buffer when there is something to
 //! read and gives it back when all of it has gone on, so that idle connections hold none.
 
-use std::cell::{Cell, RefCell};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -9,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::ReadBuf;
 
 use super::socket::Socket;
+use super::spare::Spare;
 
 /// Room for a body's 64 KiB, the unit in which the kernel hands over bulk data on loopback, and a
 /// head before it.
@@ -17,52 +17,42 @@ const BUFFER_BYTES: usize = 66 << 10;
 /// The most buffers that a thread keeps for later.
 const MAX_SPARE: usize = 256;
 
-/// One thread's spare buffers, the last used first, as its lines are still in the cache.
+/// One thread's spare buffers.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    spare: RefCell<Vec<Box<[u8]>>>,
-    /// How many of them nobody has borrowed since the last [`trim`](Self::trim).
-    unused: Cell<usize>,
-    /// The spare ones for what is written anew: heads, and the frames of chunks.
-    spare_texts: RefCell<Vec<Vec<u8>>>,
+    spare: Spare<Box<[u8]>, MAX_SPARE>,
+    /// Those for what is written anew: heads, and the frames of chunks.
+    texts: Spare<Vec<u8>, MAX_SPARE>,
 }
 
 impl Buffers {
     fn borrow(&self) -> Box<[u8]> {
-        let mut spare = self.spare.borrow_mut();
-        let buffer = spare.pop().unwrap_or_else(|| vec![0; BUFFER_BYTES].into());
-        self.unused.set(self.unused.get().min(spare.len()));
-        buffer
+        self.spare.take().unwrap_or_else(|| vec![0; BUFFER_BYTES].into())
     }
 
     fn give_back(&self, buffer: Box<[u8]>) {
-        let mut spare = self.spare.borrow_mut();
         // One that was grown for a large head is not kept.
-        if buffer.len() == BUFFER_BYTES && spare.len() < MAX_SPARE {
-            spare.push(buffer);
+        if buffer.len() == BUFFER_BYTES {
+            self.spare.put(buffer);
         }
     }
 
     /// An empty text.
     pub(crate) fn text(&self) -> Vec<u8> {
-        self.spare_texts.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(1 << 10))
+        self.texts.take().unwrap_or_else(|| Vec::with_capacity(1 << 10))
     }
 
     /// Takes a text back, whatever is in it.
     pub(crate) fn give_back_text(&self, mut text: Vec<u8>) {
-        let mut spare = self.spare_texts.borrow_mut();
-        if text.capacity() <= 32 << 10 && spare.len() < MAX_SPARE {
+        if text.capacity() <= 32 << 10 {
             text.clear();
-            spare.push(text);
+            self.texts.put(text);
         }
     }
 
     /// Lets go of what was of no use since the last call.
     pub(crate) fn trim(&self) {
-        let mut spare = self.spare.borrow_mut();
-        let used = spare.len() - self.unused.get();
-        spare.truncate(used);
-        self.unused.set(used);
+        self.spare.trim();
     }
 }
 
@@ -182,7 +172,7 @@ mod tests {
         inbox.consume(inbox.unread().len());
         inbox.rest(&buffers);
         assert!(inbox.buffer.is_none());
-        assert_eq!(buffers.spare.borrow().len(), 1);
+        assert_eq!(buffers.spare.len(), 1);
     }
 
     #[tokio::test]
@@ -192,6 +182,6 @@ mod tests {
         let (buffers, mut inbox) = (Buffers::default(), Inbox::default());
         let fill = poll_fn(|cx| Poll::Ready(inbox.poll_fill(cx, &mut near, &buffers, usize::MAX)));
         assert!(fill.await.is_pending());
-        assert!(inbox.buffer.is_none() && buffers.spare.borrow().is_empty());
+        assert!(inbox.buffer.is_none() && buffers.spare.len() == 0);
     }
 }

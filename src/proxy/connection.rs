@@ -294,14 +294,9 @@ impl Connection {
         let core = &self.core;
         core.counters.responded(exchange.start.status);
         if exchange.start.is_event_stream {
-            let cut = order.claim.target().cut().clone().cancelled_owned();
-            let core = Rc::clone(core);
-            exchange.start.cut = Some(Box::pin(async move {
-                tokio::select! {
-                    () = cut => {}
-                    () = core.closing.streams.heard() => {}
-                }
-            }));
+            let (core, target) = (Rc::clone(core), Arc::clone(order.claim.target()));
+            exchange.start.cut =
+                Some(Box::pin(async move { core.closing.stream_is_cut(&target).await }));
         }
         let end = exchange.finish(&mut upstream, order.route.timeouts).await;
         let is_uploaded = exchange.upload.is_done();

@@ -20,6 +20,7 @@ use super::pool::Pool;
 use super::splice::Pipes;
 use super::static_files::Cache;
 use super::table::PublishedTable;
+use super::target::Target;
 
 /// One thread's world. Everything on the thread holds it by `Rc`.
 pub(crate) struct Core {
@@ -80,6 +81,16 @@ pub(crate) struct Closing {
     pub(crate) connections: Word,
     /// Streams are to end.
     pub(crate) streams: Word,
+}
+
+impl Closing {
+    /// Completes when a stream from `target` is to end: by the target's wish, or the process's.
+    pub(crate) async fn stream_is_cut(&self, target: &Target) {
+        tokio::select! {
+            () = target.cut().cancelled() => {}
+            () = self.streams.heard() => {}
+        }
+    }
 }
 
 /// Something said once, and for all who listen then or later. Looked at with every poll, hence no

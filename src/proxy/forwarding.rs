@@ -1,16 +1,15 @@
 //! Heads as they are passed on: what speaks of one connection stays behind (RFC 9110 section 7.6),
 //! the client's address and the request's name come along (RFC 7239's predecessors).
 //!
-//! Everything else is copied as it was sent, in its order and case.
+//! Everything else is copied as it was sent, in its order and case. `Connection` may name any field
+//! but the length, without which a message is another one.
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::net::IpAddr;
 
 use super::path::RequestPath;
 use super::table::Route;
-use crate::http1::{
-    BodyLength, ConnectionOptions, Field, FieldName, RequestHead, ResponseHead, Version, tokens,
-};
+use crate::http1::{BodyLength, Field, FieldName, RequestHead, ResponseHead, Version, tokens};
 
 /// `Strict-Transport-Security` (RFC 6797).
 const HSTS: &str = "strict-transport-security";
@@ -156,7 +155,7 @@ pub(crate) fn push_request(
             _ => false,
         };
         if passes
-            && !is_named(head.connection, name, || head.connection_names(field.name))
+            && (name == FieldName::ContentLength || !head.connection_names(field.name))
             && !without.iter().any(|other| field.name.eq_ignore_ascii_case(other))
         {
             push(out, field.name, field.value);
@@ -317,7 +316,7 @@ pub(crate) fn push_answer(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>, passin
                     && (passing.hsts.is_none() || !field.name.eq_ignore_ascii_case(HSTS))
             }
         };
-        if passes && !is_named(head.connection, name, || head.connection_names(field.name)) {
+        if passes && (name == FieldName::ContentLength || !head.connection_names(field.name)) {
             push(out, field.name, field.value);
         }
     }
@@ -378,12 +377,6 @@ fn push_status_line(out: &mut Vec<u8>, head: &ResponseHead<'_, '_>) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Whether a field stays behind as `Connection` names it. A length cannot: without it a message is
-/// another one.
-fn is_named(connection: ConnectionOptions, name: FieldName, is_named: impl Fn() -> bool) -> bool {
-    connection.names_fields && name != FieldName::ContentLength && is_named()
-}
-
 /// Puts a field at the end of `out`.
 pub(crate) fn push(out: &mut Vec<u8>, name: &str, value: &[u8]) {
     out.extend_from_slice(name.as_bytes());
@@ -394,7 +387,6 @@ pub(crate) fn push(out: &mut Vec<u8>, name: &str, value: &[u8]) {
 
 /// Puts a field with a number at the end of `out`.
 pub(crate) fn push_number(out: &mut Vec<u8>, name: &str, number: u64) {
-    let mut digits = String::with_capacity(20);
-    write!(digits, "{number}").ok();
-    push(out, name, digits.as_bytes());
+    // Writing to memory does not fail.
+    write!(out, "{name}: {number}\r\n").ok();
 }

@@ -38,6 +38,7 @@ mod respond;
 mod routing;
 mod service;
 mod socket;
+mod spare;
 mod splice;
 pub mod static_files;
 pub mod table;

@@ -78,8 +78,19 @@ pub(crate) struct Pump {
 impl Pump {
     /// Passes on nothing but what is pushed, until it is told of a body.
     pub(crate) fn new(buffers: &Buffers) -> Self {
+        Self::of(buffers.text())
+    }
+
+    /// For `head` and the body that follows it: chunked if it is not known how long it is.
+    pub(crate) fn request(head: Vec<u8>, length: BodyLength, allowance: u64) -> Self {
+        let mut pump = Self { allowance, ..Self::of(head) };
+        pump.begin_body(length, length == BodyLength::Chunked, Bytes::new());
+        pump
+    }
+
+    fn of(ours: Vec<u8>) -> Self {
         Self {
-            ours: buffers.text(),
+            ours,
             written: 0,
             content: 0,
             behind: b"",
@@ -89,24 +100,6 @@ impl Pump {
             tail: Bytes::new(),
             pipe: None,
             is_read: true,
-            is_begun: false,
-            stall: None,
-        }
-    }
-
-    /// For `head` and the body that follows it: chunked if it is not known how long it is.
-    pub(crate) fn request(head: Vec<u8>, length: BodyLength, allowance: u64) -> Self {
-        Self {
-            ours: head,
-            written: 0,
-            content: 0,
-            behind: b"",
-            decoder: BodyDecoder::new(length),
-            chunks: length == BodyLength::Chunked,
-            allowance,
-            tail: Bytes::new(),
-            pipe: None,
-            is_read: length.is_empty(),
             is_begun: false,
             stall: None,
         }

@@ -68,6 +68,18 @@ impl<S: Socket> Leg<S> {
         Self { socket, inbox: Inbox::default(), core, is_client: false }
     }
 
+    fn received(&self, n: usize) {
+        if self.is_client {
+            self.core.counters.bytes_received.add(n as u64);
+        }
+    }
+
+    fn sent(&self, n: usize) {
+        if self.is_client {
+            self.core.counters.bytes_sent.add(n as u64);
+        }
+    }
+
     /// See [`Inbox::poll_fill`].
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.poll_fill_some(cx, usize::MAX)
@@ -81,9 +93,7 @@ impl<S: Socket> Leg<S> {
     ) -> Poll<io::Result<usize>> {
         let buffers = &self.core.buffers;
         let n = ready!(self.inbox.poll_fill(cx, &mut self.socket, buffers, max))?;
-        if self.is_client {
-            self.core.counters.bytes_received.add(n as u64);
-        }
+        self.received(n);
         Poll::Ready(Ok(n))
     }
 
@@ -97,9 +107,7 @@ impl<S: Socket> Leg<S> {
     ) -> Poll<io::Result<usize>> {
         let Some(socket) = self.socket.as_tcp() else { return Poll::Ready(Ok(0)) };
         let n = ready!(pipe.poll_fill(cx, socket, max))?;
-        if self.is_client {
-            self.core.counters.bytes_received.add(n as u64);
-        }
+        self.received(n);
         Poll::Ready(Ok(n))
     }
 
@@ -111,9 +119,7 @@ impl<S: Socket> Leg<S> {
     ) -> Poll<io::Result<usize>> {
         let Some(socket) = self.socket.as_tcp() else { return Poll::Ready(Ok(0)) };
         let n = ready!(pipe.poll_drain(cx, socket))?;
-        if self.is_client {
-            self.core.counters.bytes_sent.add(n as u64);
-        }
+        self.sent(n);
         Poll::Ready(Ok(n))
     }
 
@@ -143,9 +149,7 @@ impl<S: Socket> Leg<S> {
         if n == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
-        if self.is_client {
-            self.core.counters.bytes_sent.add(n as u64);
-        }
+        self.sent(n);
         Poll::Ready(Ok(n))
     }
 
@@ -169,9 +173,7 @@ impl<S: Socket> Leg<S> {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let n = socket.try_io(Interest::WRITABLE, || call(socket))?;
-        if self.is_client {
-            self.core.counters.bytes_sent.add(n as u64);
-        }
+        self.sent(n);
         Ok(n)
     }
 

@@ -1,7 +1,6 @@
 //! Passing bytes on from socket to socket without a copy (splice(2)): the kernel hands the pages that
 //! hold them from one to the other, through a pipe.
 
-use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::task::{Context, Poll, ready};
@@ -9,6 +8,8 @@ use std::task::{Context, Poll, ready};
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
+
+use super::spare::Spare;
 
 /// How much a pipe is to hold, in bytes. A page of the kernel's is a slot of it, however little is on
 /// that page.
@@ -19,35 +20,24 @@ const MAX_SPARE: usize = 16;
 
 /// One thread's spare pipes, all of them empty.
 #[derive(Debug, Default)]
-pub(crate) struct Pipes {
-    spare: RefCell<Vec<Pipe>>,
-    /// How many of them nobody has borrowed since the last [`trim`](Self::trim).
-    unused: Cell<usize>,
-}
+pub(crate) struct Pipes(Spare<Pipe, MAX_SPARE>);
 
 impl Pipes {
     /// An empty pipe; `None` where the process has no descriptors left for one.
     pub(crate) fn borrow(&self) -> Option<Pipe> {
-        let mut spare = self.spare.borrow_mut();
-        let pipe = spare.pop().or_else(|| Pipe::new().ok());
-        self.unused.set(self.unused.get().min(spare.len()));
-        pipe
+        self.0.take().or_else(|| Pipe::new().ok())
     }
 
     /// Takes a pipe back. One that is not empty is closed.
     pub(crate) fn give_back(&self, pipe: Pipe) {
-        let mut spare = self.spare.borrow_mut();
-        if pipe.held == 0 && spare.len() < MAX_SPARE {
-            spare.push(pipe);
+        if pipe.held == 0 {
+            self.0.put(pipe);
         }
     }
 
     /// Closes what was of no use since the last call.
     pub(crate) fn trim(&self) {
-        let mut spare = self.spare.borrow_mut();
-        let used = spare.len() - self.unused.get();
-        spare.truncate(used);
-        self.unused.set(used);
+        self.0.trim();
     }
 }
 

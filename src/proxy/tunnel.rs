@@ -35,12 +35,7 @@ impl Tunnel {
     /// Copies until the end. What either side sent before it knew of the switch is in its inbox.
     pub(crate) async fn run<S: Socket>(self, core: &Core, mut client: Leg<S>) {
         let Self { mut worker, claim, is_websocket } = self;
-        let mut end = pin!(async {
-            tokio::select! {
-                () = claim.target().cut().cancelled() => {}
-                () = core.closing.streams.heard() => {}
-            }
-        });
+        let mut end = pin!(core.closing.stream_is_cut(claim.target()));
         let mut up = Direction::new(is_websocket, close_to_server().to_vec());
         let mut down = Direction::new(is_websocket, CLOSE_TO_CLIENT.to_vec());
         let copy = poll_fn(|cx| {
@@ -58,10 +53,7 @@ impl Tunnel {
             }
         });
         let limit = async {
-            tokio::select! {
-                () = claim.target().cut().cancelled() => {}
-                () = core.closing.streams.heard() => {}
-            }
+            core.closing.stream_is_cut(claim.target()).await;
             sleep(CLOSE_LIMIT).await;
         };
         tokio::select! {

@@ -23,7 +23,7 @@ const WINDOW: u64 = 1 << 20;
 const UNSENT: u32 = 128 << 10;
 
 /// Sends `head`, and after it `span` of `file`, to a client whose socket is
-/// [plain](Socket::plain), with no pause of the client's longer than `limit`.
+/// [bare TCP](Socket::as_tcp), with no pause of the client's longer than `limit`.
 ///
 /// # Errors
 /// When the client is gone or takes nothing, or the file turns out to be shorter or cannot be read.

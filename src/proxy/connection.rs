@@ -1,34 +1,28 @@
 //! One client connection, from its first request to its close.
 
-use std::io;
+mod forward;
+mod own;
+
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
-use http::{Response, StatusCode};
+use http::StatusCode;
+use http::header::HeaderValue;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::ProxySettings;
-use super::body::Body;
 use super::client::{Client, Heard};
 use super::core::Core;
 use super::counters::Count;
-use super::error_page::Page;
-use super::exchange::{End, Exchange, Upstream};
-use super::forward::{Failure, SendError};
-use super::forwarding::{ClientIdentity, RequestId, Scheme};
+use super::forwarding::{ClientIdentity, Scheme};
 use super::hold::Hold;
 use super::http2;
-use super::live::{LiveSocket, Visit};
-use super::pump::Pump;
-use super::respond::{give, respond};
-use super::service::{self, Ask, Decision, Found, Order, Refusal};
+use super::live::LiveSocket;
+use super::service::{self, Ask, Decision, Found};
 use super::socket::Socket;
-use super::static_files::Hit;
-use super::table::Route;
 use super::tunnel::Tunnel;
 use crate::http1::RequestHead;
 
@@ -137,13 +131,6 @@ impl Connection {
         self.hsts.as_ref().map(HeaderValue::as_bytes)
     }
 
-    /// Adds it to an answer of our own.
-    fn secure(&self, response: &mut Response<Body>) {
-        if let Some(hsts) = &self.hsts {
-            response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
-        }
-    }
-
     /// Serves a client to its end, or until it speaks another protocol.
     pub(crate) async fn run<S: Socket>(&self, client: &mut Client<S>) -> Option<Upgraded> {
         match self.serve(client).await {
@@ -169,7 +156,8 @@ impl Connection {
             let next = match heard {
                 Heard::Request => {
                     let Some((ask, decision)) = decided else { return Next::Close };
-                    self.answer(client, &ask, decision).await
+                    // Boxed, as connections that await a request need no room for an answer.
+                    Box::pin(self.answer(client, &ask, decision)).await
                 }
                 Heard::Malformed(error) => {
                     tracing::debug!(client = %self.peer, "refused: {error}");
@@ -228,264 +216,9 @@ impl Connection {
         }
     }
 
-    /// Forwards a request to the target that was claimed, or to others should it be unreachable.
-    async fn forward<S: Socket>(
-        &self,
-        client: &mut Client<S>,
-        ask: &Ask,
-        mut order: Order,
-        hold: &mut Hold<'_>,
-        visit: Option<&Visit>,
-    ) -> Next {
-        let max_body = self.settings.listener.max_body_bytes;
-        let allowance = if max_body == 0 { u64::MAX } else { max_body };
-        let mut head_len = order.head.len();
-        let upload = Pump::request(std::mem::take(&mut order.head), ask.body, allowance);
-        let mut exchange = Exchange::new(self, client, ask, visit, upload);
-        let upstream = loop {
-            match exchange.send(order.claim.target(), order.route.timeouts).await {
-                Ok(upstream) => break upstream,
-                Err(SendError::Gone) => return Next::Close,
-                Err(SendError::Failed(failure)) => {
-                    let refusal = self.explain(&failure, &order.route, &ask.id);
-                    return Box::pin(self.give_up(&mut exchange, refusal)).await;
-                }
-                Err(SendError::Unreachable(error)) => {
-                    let head = exchange.client.head().to_vec();
-                    let other = self.other_order(&head, ask, &order, hold, visit, &error);
-                    match Box::pin(exchange.client.unless_gone(other)).await {
-                        Some(Ok(other)) => order = other,
-                        Some(Err(refusal)) => {
-                            return Box::pin(self.give_up(&mut exchange, refusal)).await;
-                        }
-                        None => return Next::Close,
-                    }
-                    exchange.upload.replace_head(head_len, &order.head);
-                    head_len = order.head.len();
-                }
-            }
-        };
-        self.deliver(&mut exchange, upstream, order).await
-    }
-
-    /// Refuses a request that was on its way.
-    async fn give_up<S: Socket>(
-        &self,
-        exchange: &mut Exchange<'_, S>,
-        mut refusal: Refusal,
-    ) -> Next {
-        if exchange.download.is_cut() {
-            // Behind half an interim answer nothing more can be said.
-            return Next::Close;
-        }
-        let Exchange { client, ask, visit, .. } = exchange;
-        // Some of a body may be with the worker: what is left would be taken for a request.
-        refusal.close |= !ask.body.is_empty();
-        self.refuse(client, ask, &refusal, *visit).await
-    }
-
-    /// Passes an answer on that has begun.
-    async fn deliver<S: Socket>(
-        &self,
-        exchange: &mut Exchange<'_, S>,
-        mut upstream: Upstream,
-        order: Order,
-    ) -> Next {
-        let core = &self.core;
-        core.counters.responded(exchange.start.status);
-        if exchange.start.is_event_stream {
-            let (core, target) = (Rc::clone(core), Arc::clone(order.claim.target()));
-            exchange.start.cut =
-                Some(Box::pin(async move { core.closing.stream_is_cut(&target).await }));
-        }
-        let end = exchange.finish(&mut upstream, order.route.timeouts).await;
-        let is_uploaded = exchange.upload.is_done();
-        exchange.download.recycle(&core.buffers);
-        exchange.upload.recycle(&core.buffers);
-        let Exchange { client, ask, start, .. } = exchange;
-        match end {
-            End::Whole if start.switched.is_some() => {
-                let tunnel = Tunnel::new(upstream, order.claim, start.switched);
-                Next::Upgrade(Upgraded::Tunnel(Box::new(tunnel)))
-            }
-            End::Whole => {
-                let now = Instant::now();
-                client.answered(now);
-                let (socket, unread) = upstream.into_parts();
-                // A worker that said more than its answer is not to be believed.
-                if is_uploaded && start.keeps_alive && unread.is_empty() {
-                    core.pool.put(order.claim.target(), socket, now);
-                }
-                match is_uploaded {
-                    false => Next::Linger,
-                    true if start.client_keeps_alive => Next::Request,
-                    true => self.end(client),
-                }
-            }
-            End::Gone => Next::Close,
-            End::Broken(why) => {
-                core.counters.aborted.add(1);
-                tracing::warn!(
-                    client = %self.peer, worker = %order.route.worker, request = %ask.id,
-                    "answer broken off: {why}"
-                );
-                if start.close_delimited { Next::Reset } else { Next::Close }
-            }
-        }
-    }
-
-    /// Another target for a request that its first one takes no connection for.
-    async fn other_order(
-        &self,
-        head: &[u8],
-        ask: &Ask,
-        order: &Order,
-        hold: &mut Hold<'_>,
-        visit: Option<&Visit>,
-        error: &io::Error,
-    ) -> Result<Order, Refusal> {
-        let dead = order.claim.target();
-        self.core.pool.forget(dead);
-        tracing::debug!(
-            worker = %dead.worker, generation = %dead.generation, addr = %dead.addr,
-            "worker takes no connections: {error}"
-        );
-        let other = service::reorder(self, head, ask, hold, visit, dead).await;
-        other.map_err(|refusal| match refusal.page {
-            Page::Status(StatusCode::SERVICE_UNAVAILABLE) => {
-                tracing::warn!(
-                    worker = %dead.worker, generation = %dead.generation,
-                    request = %ask.id, "worker takes no connections: {error}"
-                );
-                Refusal::new(StatusCode::BAD_GATEWAY)
-            }
-            _ => refusal,
-        })
-    }
-
-    /// The journal gets the detail, the client the status.
-    fn explain(&self, failure: &Failure, route: &Route, id: &RequestId) -> Refusal {
-        match failure {
-            Failure::Upload(fault) => tracing::debug!(request = %id, "upload failed: {fault:?}"),
-            _ => tracing::warn!(worker = %route.worker, request = %id, "{failure}"),
-        }
-        let close = matches!(failure, Failure::Upload(_));
-        Refusal { page: Page::Status(failure.status()), close }
-    }
-
-    async fn refuse<S: Socket>(
-        &self,
-        client: &mut Client<S>,
-        ask: &Ask,
-        refusal: &Refusal,
-        visit: Option<&Visit>,
-    ) -> Next {
-        let response = service::page(refusal, client.head(), &ask.id, visit);
-        self.respond(client, ask, response, None, refusal.close).await
-    }
-
-    /// Says an answer of our own.
-    async fn respond<S: Socket>(
-        &self,
-        client: &mut Client<S>,
-        ask: &Ask,
-        mut response: Response<Body>,
-        upgraded: Option<Upgraded>,
-        close: bool,
-    ) -> Next {
-        self.secure(&mut response);
-        let ending = self.begin_answer(client, ask, response.status(), close);
-        let date = self.core.date.now(<[u8]>::to_vec);
-        let limit = self.settings.listener.write_timeout;
-        let said = respond(client, response, ask.is_head, ending.connection, &date, limit).await;
-        match upgraded.filter(|_| said.is_ok()) {
-            Some(upgraded) => Next::Upgrade(upgraded),
-            None => self.end_answer(client, ask, &ending, said),
-        }
-    }
-
-    /// Gives a file's answer that is at hand.
-    async fn give<S: Socket>(&self, client: &mut Client<S>, ask: &Ask, hit: &Hit) -> Next {
-        let ending = self.begin_answer(client, ask, hit.status(), false);
-        let limit = self.settings.listener.write_timeout;
-        let date = &self.core.date;
-        let hsts = self.hsts();
-        let said = give(client, hit, ask.is_head, ending.connection, hsts, date, limit).await;
-        self.end_answer(client, ask, &ending, said)
-    }
-
-    /// Counts an answer of our own, and decides what comes after it.
-    fn begin_answer<S: Socket>(
-        &self,
-        client: &mut Client<S>,
-        ask: &Ask,
-        status: StatusCode,
-        close: bool,
-    ) -> Ending {
-        self.core.counters.responded(status.as_u16());
-        // What is left of the request would be taken for the next one.
-        let unread = !client.skip_body(ask.body);
-        let closing = self.core.closing.connections.is_said();
-        let keeps_alive = ask.keeps_alive && !close && !unread && !closing;
-        let switches = status == StatusCode::SWITCHING_PROTOCOLS;
-        let connection = ask.connection_field(keeps_alive).filter(|_| !switches);
-        Ending { connection, keeps_alive, lingers: close || unread }
-    }
-
-    fn end_answer<S: Socket>(
-        &self,
-        client: &mut Client<S>,
-        ask: &Ask,
-        ending: &Ending,
-        said: io::Result<()>,
-    ) -> Next {
-        match said {
-            Err(error) => {
-                self.core.counters.aborted.add(1);
-                tracing::debug!(client = %self.peer, request = %ask.id, "answer broken off: {error}");
-                Next::Close
-            }
-            Ok(()) if ending.keeps_alive => {
-                client.answered(Instant::now());
-                Next::Request
-            }
-            Ok(()) if ending.lingers => Next::Linger,
-            Ok(()) => self.end(client),
-        }
-    }
-
-    /// Refuses what is no request.
-    async fn refuse_unheard<S: Socket>(&self, client: &mut Client<S>, status: StatusCode) -> Next {
-        self.core.counters.responded(status.as_u16());
-        let id = RequestId::Own(fastrand::u128(..));
-        let mut response = service::page(&Refusal::closing(status), &[], &id, None);
-        self.secure(&mut response);
-        let date = self.core.date.now(<[u8]>::to_vec);
-        let limit = self.settings.listener.write_timeout;
-        match respond(client, response, false, Some("close"), &date, limit).await {
-            Ok(()) => Next::Linger,
-            Err(_) => Next::Close,
-        }
-    }
-
-    /// Ends a connection after a whole answer.
-    fn end<S: Socket>(&self, client: &Client<S>) -> Next {
-        // What came on its heels will not be answered, and closed at once the kernel would reset.
-        if client.leg.inbox.unread().is_empty() { Next::Close } else { Next::Linger }
-    }
-
     fn hold(&self) -> Hold<'_> {
         Hold::new(&self.core, self.settings.hold, self.settings.hold_max_requests)
     }
-}
-
-/// What comes after an answer of our own.
-struct Ending {
-    /// What the client is told of the connection.
-    connection: Option<&'static str>,
-    keeps_alive: bool,
-    /// Whether the client may still be sending what will not be read.
-    lingers: bool,
 }
 
 /// A request that is being answered: counted as in flight until dropped.
@@ -525,6 +258,6 @@ mod tests {
     #[test]
     fn the_task_of_a_connection_is_small() {
         let size = size_of_task(serve);
-        assert!(size <= 2688, "{size} bytes");
+        assert!(size <= 960, "{size} bytes");
     }
 }

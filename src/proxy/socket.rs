@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::buffers::{Buffers, Inbox};
@@ -95,6 +95,17 @@ impl<S: Socket> Leg<S> {
         let n = ready!(self.inbox.poll_fill(cx, &mut self.socket, buffers, max))?;
         self.received(n);
         Poll::Ready(Ok(n))
+    }
+
+    /// What comes next, as far as it is here and `room` goes, without taking it, and says how much that
+    /// is; 0 at the end, or if nobody can tell.
+    pub(crate) fn poll_peek(
+        &self,
+        cx: &mut Context<'_>,
+        room: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let Some(socket) = self.socket.as_tcp() else { return Poll::Ready(Ok(0)) };
+        socket.poll_peek(cx, &mut ReadBuf::new(room))
     }
 
     /// Takes bytes into an empty pipe, as [`poll_fill`](Self::poll_fill) does into the inbox, which is

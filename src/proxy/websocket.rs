@@ -7,6 +7,9 @@ const GOING_AWAY: [u8; 2] = 1001u16.to_be_bytes();
 /// A final close frame.
 const CLOSE: u8 = 0x88;
 
+/// The longest header of a frame, in bytes.
+pub(crate) const MAX_HEADER: usize = 14;
+
 /// Set in the second byte when a mask follows the length.
 const MASKED: u8 = 0x80;
 
@@ -20,10 +23,10 @@ pub(crate) fn close_to_server() -> [u8; 8] {
 }
 
 /// Follows one direction of a WebSocket connection.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct FrameTracker {
     /// The bytes of a header that is not complete.
-    header: [u8; 14],
+    header: [u8; MAX_HEADER],
     header_len: usize,
     /// Bytes of the current frame's payload that are still to come.
     payload_left: u64,
@@ -55,6 +58,28 @@ impl FrameTracker {
             }
         }
         None
+    }
+
+    /// How many bytes of the current frame are to come, or of the one that `next` begins; `None` if
+    /// `next` is too short to tell.
+    pub(crate) fn frame_left(&self, next: &[u8]) -> Option<u64> {
+        if self.payload_left > 0 {
+            return Some(self.payload_left);
+        }
+        let mut ahead = self.clone();
+        for (at, byte) in next.iter().enumerate() {
+            let (_, ended) = ahead.step(&[*byte]);
+            if ended || ahead.payload_left > 0 {
+                return Some((at as u64 + 1).saturating_add(ahead.payload_left));
+            }
+        }
+        None
+    }
+
+    /// Follows `n` bytes of the current frame's payload, which nobody has seen.
+    pub(crate) fn skip(&mut self, n: u64) {
+        debug_assert!(n <= self.payload_left);
+        self.payload_left -= n;
     }
 
     /// Takes a piece of a header or of a payload. Returns its length and whether a frame ended.
@@ -150,7 +175,10 @@ mod tests {
             let mut tracker = FrameTracker::default();
             tracker.feed(&bytes[..start]);
             ends.retain(|end| *end > start);
-            let found = tracker.feed_to_boundary(&bytes[start..]);
+            let next = &bytes[start..];
+            let left = tracker.frame_left(&next[..next.len().min(MAX_HEADER)]);
+            prop_assert_eq!(left.map(|n| start + n as usize), ends.first().copied());
+            let found = tracker.feed_to_boundary(next);
             prop_assert_eq!(found.map(|n| start + n), ends.first().copied());
         }
     }

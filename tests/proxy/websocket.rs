@@ -100,6 +100,54 @@ async fn the_close_frame_waits_for_the_frame_that_is_under_way() {
 }
 
 #[tokio::test]
+async fn large_frames_in_a_row_pass_unchanged_and_the_close_waits_for_the_end_of_one() {
+    const PAYLOAD: usize = 300_000;
+    let (bed, worker) = Bed::and_worker().await;
+    let (mut client, mut upstream) = upgrade(&bed, &worker, "websocket").await;
+    let mut frame = vec![0x82, 127];
+    frame.extend((PAYLOAD as u64).to_be_bytes());
+    frame.extend((0..PAYLOAD).map(|n| (n ^ n >> 8) as u8));
+    let mut frames = frame.repeat(3);
+    // Between large ones a small one, and the beginning of one that is not over.
+    frames.extend([0x82, 2, b'h', b'i']);
+    frames.extend(&frame);
+    let (whole, begun) = (frames.len(), 200_000);
+    frames.extend(&frame[..begun]);
+    let (got, ()) = soon("the frames", async {
+        tokio::join!(client.exactly(frames.len()), upstream.send(&frames))
+    })
+    .await;
+    assert!(got == frames);
+    worker.target.cut_streams();
+    assert_eq!(upstream.exactly(8).await[..2], [0x88, 0x82]);
+    upstream.send(&frame[begun..]).await;
+    upstream.send([0x82, 1, b'x']).await;
+    let rest = client.exactly(frame.len() - begun + 4).await;
+    let (end, close) = rest.split_at(frame.len() - begun);
+    assert!(end == &frame[begun..]);
+    assert_eq!(close, [0x88, 2, 0x03, 0xe9]);
+    upstream.stream.shutdown().await.unwrap();
+    client.stream.shutdown().await.unwrap();
+    assert_eq!(client.rest().await, b"");
+    bed.until("the count", |c| c.bytes_sent > whole as u64 && c.open_tunnels == 0).await;
+}
+
+#[tokio::test]
+async fn bulk_of_any_other_protocol_passes_unchanged() {
+    let (bed, worker) = Bed::and_worker().await;
+    let (mut client, mut upstream) = upgrade(&bed, &worker, "echo/1").await;
+    let bytes: Vec<_> = (0..3_000_000).map(|n: usize| (n ^ n >> 8 ^ n >> 16) as u8).collect();
+    let up = async { client.send(&bytes).await };
+    let (got, ()) =
+        soon("the upload", async { tokio::join!(upstream.exactly(bytes.len()), up) }).await;
+    assert!(got == bytes);
+    upstream.send("small").await;
+    assert_eq!(client.exactly(5).await, b"small");
+    drop(client);
+    assert_eq!(upstream.rest().await, b"");
+}
+
+#[tokio::test]
 async fn any_other_protocol_passes_and_is_closed_on_a_cut() {
     let (bed, worker) = Bed::and_worker().await;
     let (mut client, mut upstream) = upgrade(&bed, &worker, "echo/1").await;

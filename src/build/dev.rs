@@ -14,6 +14,7 @@ use super::cargo::Ending;
 use super::concern::{Concern, Concerns};
 use super::error::BuildError;
 use super::inputs::Inputs;
+use super::legacy::Routed;
 use super::program::{Catalogue, Program, Recipe, Worker};
 use super::record::Record;
 use super::report::Report;
@@ -43,6 +44,8 @@ pub struct DevBuild {
     pub workers: Vec<(WorkerName, Outcome)>,
     /// Folders that are no workers, and workers whose toolchain is not installed.
     pub skipped: Vec<Skipped>,
+    /// The programs that are there now, but for those that `run:` starts.
+    pub programs: Vec<Routed>,
 }
 
 /// The programs of a source tree, as the project's manifests describe them. Reading those takes a
@@ -73,7 +76,8 @@ pub fn build(project: &Project, report: &dyn Report) -> Result<DevBuild, BuildEr
     let built = tree.build(&stale, report)?.finish()?;
     let outcome = |name| built.get(name).copied().unwrap_or(Outcome::UpToDate);
     let workers = tree.workers().map(|name| (name.clone(), outcome(name))).collect();
-    Ok(DevBuild { workers, skipped: tree.catalogue.skipped })
+    let programs = tree.programs();
+    Ok(DevBuild { workers, skipped: tree.catalogue.skipped, programs })
 }
 
 impl SourceTree {
@@ -211,6 +215,16 @@ impl SourceTree {
         Ok(Built { project: &self.project, programs, endings })
     }
 
+    fn programs(&self) -> Vec<Routed> {
+        let own = |worker: &&Worker| worker.binary == format!("bin/{}", worker.name);
+        let workers = self.catalogue.workers.iter().filter(own);
+        let there = |(_, program): &Routed| program.is_file();
+        workers
+            .map(|it| (it.route.clone(), it.program.folder.join(&it.binary)))
+            .filter(there)
+            .collect()
+    }
+
     fn worker(&self, name: &WorkerName) -> Option<&Worker> {
         self.catalogue.workers.iter().find(|worker| worker.name == *name)
     }
@@ -261,7 +275,7 @@ impl Built<'_> {
 }
 
 /// Puts `executable` at `bin/<name>` by rename, unless the same bytes are there.
-fn install(executable: &Path, bin: &Path, name: &str) -> Result<bool, BuildError> {
+pub(super) fn install(executable: &Path, bin: &Path, name: &str) -> Result<bool, BuildError> {
     let target = bin.join(name);
     let temporary = bin.join(format!(".{name}.{}", process::id()));
     let put = || -> io::Result<bool> {

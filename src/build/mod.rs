@@ -11,6 +11,7 @@ pub mod error;
 pub mod git;
 mod go;
 mod inputs;
+pub mod legacy;
 mod parts;
 pub mod production;
 mod program;

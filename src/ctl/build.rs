@@ -3,7 +3,7 @@
 
 mod present;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::Context;
@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::exit::{Exit, Failure};
 use super::output::{Output, printable_lines};
 use crate::build::production;
-use crate::build::{BuildError, Project, dev};
+use crate::build::{BuildError, Project, dev, legacy};
 use crate::config::settings::Mode;
 use crate::config::{self, Environment, Sources};
 use crate::store::activate::activate;
@@ -35,6 +35,9 @@ pub struct BuildArgs {
     /// Leave deploy/manifest.json as it is
     #[arg(long)]
     pub no_activate: bool,
+    /// Also put programs at bin/tqworker_*, where a server of the old layout looks for them
+    #[arg(long)]
+    pub legacy_output: bool,
 }
 
 /// Builds the project in `root`. A program that does not build is [`Exit::BuildFailed`], and
@@ -56,7 +59,8 @@ pub fn run(args: &BuildArgs, root: &Path, out: &Output) -> Result<Exit, Failure>
     let project = Project::new(&root, &loaded.settings, out.message_painter().is_coloured())?;
     if args.dev {
         let built = dev::build(&project, out).map_err(failure)?;
-        present::dev(&built, started.elapsed(), out)?;
+        let legacy = legacy_output(args, &project, &built.programs)?;
+        present::dev(&built, &legacy, started.elapsed(), out)?;
         let failed = built.workers.iter().any(|(_, outcome)| *outcome == dev::Outcome::Failed);
         return Ok(if failed { Exit::BuildFailed } else { Exit::Ok });
     }
@@ -67,14 +71,26 @@ pub fn run(args: &BuildArgs, root: &Path, out: &Output) -> Result<Exit, Failure>
     if !args.no_activate {
         point_at(&deploy, &built.deployment)?;
     }
+    let legacy = legacy_output(args, &project, &legacy::programs(&built))?;
     let outcome = present::Outcome {
         built: &built,
+        legacy: &legacy,
         before: before.as_ref(),
         activated: !args.no_activate,
         duration: started.elapsed(),
     };
     outcome.print(&project.root, out)?;
     Ok(Exit::Ok)
+}
+
+/// Puts the programs where the old layout has them, if that is wished.
+fn legacy_output(
+    args: &BuildArgs,
+    project: &Project,
+    programs: &[legacy::Routed],
+) -> Result<Vec<PathBuf>, Failure> {
+    let programs = if args.legacy_output { programs } else { &[] };
+    legacy::write(&project.root, programs).map_err(failure)
 }
 
 fn failure(error: BuildError) -> Failure {

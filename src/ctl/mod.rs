@@ -17,6 +17,7 @@ pub mod client;
 pub mod dev;
 pub mod doctor;
 pub mod exit;
+pub mod migrate;
 pub mod new;
 pub mod output;
 pub mod reload;
@@ -95,6 +96,11 @@ pub enum Verb {
     New(new::NewArgs),
     /// Build a deployment of the commit that is checked out
     Build(build::BuildArgs),
+    /// Move the files of a project of the old layout to where they belong now
+    ///
+    /// pages/ becomes workers/, templates/ workers/shared/private/templates/, and bin/tqworker_* the
+    /// programs in workers/*/bin/. Reports every move; never overwrites anything.
+    Migrate(migrate::MigrateArgs),
     /// Serve the source tree until Ctrl-C
     Dev(dev::DevArgs),
     /// Show what runs
@@ -126,6 +132,7 @@ fn run(cli: &Cli, out: &Output) -> Result<Exit, Failure> {
     match &cli.verb {
         Verb::New(args) => new::run(args, cli.globals.root(), out),
         Verb::Build(args) => build::run(args, cli.globals.root(), out),
+        Verb::Migrate(args) => migrate::run(args, cli.globals.root(), out),
         Verb::Dev(args) => dev::run(args, cli.globals.root(), out),
         Verb::Status(args) => block_on(status::run(args, &client(&cli.globals, out), out)),
         Verb::Reload(args) => block_on(reload::run(args, &client(&cli.globals, out), out)),

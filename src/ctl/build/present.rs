@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -50,6 +50,8 @@ fn tree_line(facts: &GitFacts, paint: Painter) -> String {
 /// A production build and what it changed.
 pub(super) struct Outcome<'a> {
     pub(super) built: &'a Production,
+    /// Where programs were put for the old layout.
+    pub(super) legacy: &'a [PathBuf],
     /// What the manifest pointed at.
     pub(super) before: Option<&'a Deployment>,
     pub(super) activated: bool,
@@ -67,6 +69,8 @@ struct Document<'a> {
     rebuilt: Vec<&'a str>,
     reused: Vec<&'a str>,
     skipped: &'a [Skipped],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    legacy_output: &'a [PathBuf],
     duration_seconds: f64,
 }
 
@@ -94,6 +98,7 @@ impl Outcome<'_> {
             rebuilt: rebuilt.iter().map(|line| line.name).collect(),
             reused: reused.iter().map(|line| line.name).collect(),
             skipped: &self.built.skipped,
+            legacy_output: self.legacy,
             duration_seconds: self.duration.as_secs_f64(),
         })?;
         skipped(&self.built.skipped, out)?;
@@ -112,7 +117,8 @@ impl Outcome<'_> {
         let mark = paint.paint(Role::Good, "✓");
         let seconds = paint.paint(Role::Dim, format!("({:.1} s)", self.duration.as_secs_f64()));
         out.line(format_args!("{mark} {}/{existed}{manifest}   {seconds}", folder.display()))?;
-        out.line(tree(&self.built.deployment).trim_end())
+        out.line(tree(&self.built.deployment).trim_end())?;
+        legacy(self.legacy, out)
     }
 
     fn lines(&self) -> Vec<Line<'_>> {
@@ -186,11 +192,18 @@ struct DevDocument<'a> {
     schema: u32,
     workers: serde_json::Map<String, serde_json::Value>,
     skipped: &'a [Skipped],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    legacy_output: &'a [PathBuf],
     duration_seconds: f64,
 }
 
 /// Prints a development build.
-pub(super) fn dev(built: &DevBuild, duration: Duration, out: &Output) -> io::Result<()> {
+pub(super) fn dev(
+    built: &DevBuild,
+    legacy: &[PathBuf],
+    duration: Duration,
+    out: &Output,
+) -> io::Result<()> {
     let mut workers = serde_json::Map::new();
     for (name, outcome) in &built.workers {
         workers.insert(name.to_string(), serde_json::to_value(outcome)?);
@@ -199,6 +212,7 @@ pub(super) fn dev(built: &DevBuild, duration: Duration, out: &Output) -> io::Res
         schema: SCHEMA,
         workers,
         skipped: &built.skipped,
+        legacy_output: legacy,
         duration_seconds: duration.as_secs_f64(),
     })?;
     skipped(&built.skipped, out)?;
@@ -211,6 +225,14 @@ pub(super) fn dev(built: &DevBuild, duration: Duration, out: &Output) -> io::Res
             dev::Outcome::Failed => (Role::Bad, "✗", "build failed"),
         };
         out.line(format_args!("{} {name} {state}", paint.paint(role, mark)))?;
+    }
+    self::legacy(legacy, out)
+}
+
+fn legacy(places: &[PathBuf], out: &Output) -> io::Result<()> {
+    let mark = out.painter().paint(Role::Good, "✓");
+    for place in places {
+        out.line(format_args!("{mark} {}", printable(&place.display().to_string())))?;
     }
     Ok(())
 }

@@ -63,6 +63,20 @@ fn status_of_a_degraded_daemon_names_every_cause() {
 }
 
 #[test]
+fn status_tells_what_is_pinned() {
+    let old: tqserver::ids::CommitId = fake_control::OLD.parse().unwrap();
+    let (_fake, server) = serve(|status| status.workers[1].pinned = Some(old.clone()));
+    let run = tqctl(&["status"], Some(&server));
+    assert_eq!(run.code, 0);
+    let last = run.stdout.lines().last();
+    assert_eq!(last, Some("  api_users at /api/users is pinned to 9f8e7d6"));
+    let json = tqctl(&["status", "--json"], Some(&server)).stdout;
+    let status: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(status["workers"][1]["pinned"], old.as_str());
+    assert_eq!(status["workers"][0].get("pinned"), None, "nothing to tell");
+}
+
+#[test]
 fn status_tells_whose_sandbox_is_loosened() {
     let loosened = ["memory_deny_write_execute=no", "ip_address_allow=any"];
     let (_fake, server) =

@@ -119,6 +119,9 @@ pub struct WorkerStatus {
     pub unit: Option<UnitName>,
     /// The commit whose folder it runs from; absent in development.
     pub commit: Option<CommitId>,
+    /// The deployment that it is pinned to, instead of the current one; absent where it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<CommitId>,
     /// Since when it serves; absent while it does not.
     pub since: Option<Timestamp>,
     /// The digest of all that makes it what it is: binary, private files, settings.

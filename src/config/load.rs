@@ -7,6 +7,7 @@ use md5::{Digest, Md5 as Hasher};
 use super::deployment::{self, DeploymentFile, ModeBlock};
 use super::diagnostic::{ConfigErrors, Diagnostic};
 use super::document::Document;
+use super::pins;
 use super::scope::Scope;
 use super::section::{Located, read_root};
 use super::server::{self, DiscoveryMode, ServerFile, parse_mode};
@@ -171,6 +172,7 @@ impl Merge<'_> {
                 check_interval: check_interval.unwrap_or(std::time::Duration::from_secs(60)),
                 reload_on_change: prod.reload_on_change,
                 reload_on_sighup: prod.reload_on_sighup,
+                pins: pins::placed(workers.pins, self.server),
             },
             discovery: workers.discovery,
             workers: WorkersSettings {

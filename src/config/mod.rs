@@ -15,6 +15,7 @@ pub mod grants;
 mod https;
 mod limits;
 mod load;
+mod pins;
 mod positions;
 mod sandbox;
 mod scope;

@@ -179,6 +179,18 @@ impl<'d> Section<'_, 'd> {
     where
         K::Err: Display,
     {
+        self.located(key, parse).into_iter().map(|(name, found)| (name, found.value)).collect()
+    }
+
+    /// The same, and where each text stands.
+    pub(super) fn located<K: FromStr + Ord, T, E: Display>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> BTreeMap<K, Located<T>>
+    where
+        K::Err: Display,
+    {
         self.ask(key);
         let mut found = BTreeMap::new();
         for (name, value) in self.mapping(key) {
@@ -192,7 +204,7 @@ impl<'d> Section<'_, 'd> {
                 }
                 (Ok(_), _) if text.is_empty() => {}
                 (Ok(_), Err(error)) => self.error(at, error),
-                (Ok(name), Ok(value)) => drop(found.insert(name, value)),
+                (Ok(name), Ok(value)) => drop(found.insert(name, Located { value, at })),
             }
         }
         found

@@ -7,14 +7,15 @@ use std::time::Duration;
 use super::grants;
 use super::https;
 use super::limits;
+use super::pins;
 use super::scope::{BIN_DIR, Known};
 use super::section::{Located, Section};
 use super::settings::{
-    DiscoverySettings, Grant, HttpsSettings, ListenerSettings, Mode, RolloutSettings,
+    DiscoverySettings, Grant, HttpsSettings, ListenerSettings, Mode, PinTarget, RolloutSettings,
     StaticSettings, WorkerOverrides,
 };
 use super::units::{network, relative_glob, size};
-use crate::ids::{RoutePath, WorkerName};
+use crate::ids::{CommitId, RoutePath, WorkerName};
 
 /// A day, in seconds: longer than any limit that is meant to be one.
 pub(super) const DAY: u64 = 24 * 60 * 60;
@@ -40,6 +41,7 @@ pub(super) struct WorkersPart {
     pub(super) default: WorkerOverrides,
     pub(super) paths: BTreeMap<RoutePath, WorkerOverrides>,
     pub(super) grants: BTreeMap<WorkerName, Grant>,
+    pub(super) pins: BTreeMap<PinTarget, Located<CommitId>>,
 }
 
 /// Where the server learns which workers there are.
@@ -168,6 +170,7 @@ fn read_workers(workers: &mut Section<'_, '_>, root: &Path) -> WorkersPart {
         default: workers.section("default", limits::read),
         paths: workers.sections("paths", "<route>", limits::read),
         grants: workers.sections("grants", "<worker>", grants::read),
+        pins: pins::read(workers),
     }
 }
 

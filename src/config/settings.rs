@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use super::credential::CredentialName;
 pub use super::editor::EditorLink;
 pub use super::grants::Grant;
+pub use super::pins::{Pin, PinTarget};
 pub use super::sandbox::{AddressRange, Allowed, Sandbox, SandboxOverrides};
 use crate::ids::{RoutePath, WorkerName};
 
@@ -197,6 +198,8 @@ pub struct DeploymentSettings {
     pub reload_on_change: bool,
     /// Whether SIGHUP is acted on (`reload_triggers: sighup`).
     pub reload_on_sighup: bool,
+    /// `pins:`, what comes from a deployment of its own.
+    pub pins: BTreeMap<PinTarget, Pin>,
 }
 
 /// Which folders are workers.

@@ -72,13 +72,18 @@ fn keys_documented(heading: &str) -> BTreeSet<String> {
     rows.map(|row| row.split('`').next().unwrap().to_owned()).collect()
 }
 
-/// The keys of a YAML file, down to values, lists and `env`.
+/// Whether the names below a key are not ours.
+fn is_of_users(path: &str) -> bool {
+    path.ends_with(".env") || path == "workers.pins"
+}
+
+/// The keys of a YAML file, down to values, lists and names of users.
 fn keys_written(value: &serde_yaml::Value, path: &str, keys: &mut BTreeSet<String>) {
     if path == "workers.paths" {
         keys.insert("workers.paths.<route>.*".into());
     } else if path == "server.https.certificates" {
         assert_eq!(value.as_sequence().map(Vec::len), Some(0), "what is shipped has none");
-    } else if let (Some(entries), false) = (value.as_mapping(), path.ends_with(".env")) {
+    } else if let (Some(entries), false) = (value.as_mapping(), is_of_users(path)) {
         for (key, value) in entries {
             let key = key.as_str().unwrap();
             let path = if path.is_empty() { key.into() } else { format!("{path}.{key}") };

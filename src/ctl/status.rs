@@ -45,6 +45,16 @@ fn render(status: &Status, now: Timestamp, paint: Painter) -> String {
     if !status.workers.is_empty() {
         lines.push(table(&status.workers, paint));
     }
+    for worker in &status.workers {
+        if let Some(commit) = &worker.pinned {
+            lines.push(format!(
+                "  {} at {} is pinned to {}",
+                worker.name,
+                worker.route,
+                commit.short()
+            ));
+        }
+    }
     for worker in status.workers.iter().filter(|worker| !worker.loosened.is_empty()) {
         let mark = paint.paint(Role::Warning, "!");
         let items = printable(&worker.loosened.join(", ")).to_string();

@@ -177,6 +177,7 @@ fn worker_status(worker: &WorkerSnapshot) -> Option<WorkerStatus> {
         port: newest.map(|generation| generation.unit.port),
         unit: newest.map(|generation| generation.unit.clone()),
         commit: newest.and_then(commit),
+        pinned: worker.pinned.clone(),
         since: newest.and_then(|generation| generation.since),
         fingerprint: newest.map(|generation| generation.fingerprint),
         in_flight: newest.map_or(0, in_flight),

@@ -50,10 +50,22 @@ pub struct DesiredWorker {
     pub name: WorkerName,
     /// Where its files are.
     pub source: Source,
+    /// Whether that is so because it is pinned there.
+    pub pinned: bool,
     /// What it is made of: a generation with the same fingerprint need not be replaced.
     pub fingerprint: Md5,
     /// What holds for it.
     pub settings: Arc<WorkerSettings>,
     /// Its public files, nearest first.
     pub public: Vec<PublicTree>,
+}
+
+impl DesiredWorker {
+    /// The deployment that it is pinned to.
+    pub fn pinned_to(&self) -> Option<CommitId> {
+        match &self.source {
+            Source::Deployment(commit) if self.pinned => Some(commit.clone()),
+            Source::Deployment(_) | Source::Tree => None,
+        }
+    }
 }

@@ -13,8 +13,9 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 
 use super::desired::{Desired, DesiredWorker, UnbuiltWorker};
+use super::pinned::{self, Chosen, Pinned};
 use crate::config::discover::{self, DiscoveredWorker, discover};
-use crate::config::settings::{Mode, Settings, WorkerSettings};
+use crate::config::settings::{Mode, Pin, PinTarget, Settings, WorkerSettings};
 use crate::config::{self, ConfigErrors, Sources};
 use crate::ids::{CommitId, Md5, WorkerName};
 use crate::launcher::facts::{self, Facts};
@@ -147,7 +148,16 @@ impl Loader {
         let launcher = LauncherConfig::new(&settings, self.output.clone());
         let deploy = DeployDir::new(&settings.deployments.deploy_dir);
         let deployment = Deployment::read(&deploy, commit)?;
-        Ok(Arc::new(self.resolve(&deploy, &deployment, None, &launcher)?))
+        let pins = &settings.deployments.pins;
+        let resolved = match self.resolve(&deploy, &deployment, pins, None, &launcher) {
+            // Nothing serves, and all is better than nothing; the load before has told of the pin.
+            Err(LoadError::Config(error)) if !pins.is_empty() => {
+                tracing::warn!("starting without pins: {error}");
+                self.resolve(&deploy, &deployment, &BTreeMap::new(), None, &launcher)?
+            }
+            resolved => resolved?,
+        };
+        Ok(Arc::new(resolved))
     }
 
     fn deployed(
@@ -163,27 +173,49 @@ impl Loader {
         };
         let deployment = &manifest.deployment.deployment;
         verify(&deploy, deployment, self.scope, &mut self.digests, Timestamp::now())?;
-        self.resolve(&deploy, deployment, Some(manifest.deployment_id.clone()), launcher)
+        let (pins, id) = (&settings.deployments.pins, Some(manifest.deployment_id.clone()));
+        self.resolve(&deploy, deployment, pins, id, launcher)
+    }
+
+    /// The deployments that workers are pinned to, verified as far as the current one.
+    fn pinned<'p>(
+        &mut self,
+        deploy: &DeployDir,
+        pins: &'p BTreeMap<PinTarget, Pin>,
+    ) -> Result<Vec<Pinned<'p>>, ConfigErrors> {
+        let mut found = Vec::new();
+        for (target, pin) in pins {
+            let refused = |error: &dyn std::fmt::Display| {
+                pin.error(format!("{target} cannot come from there: {error}"))
+            };
+            let deployment =
+                Deployment::read(deploy, &pin.commit).map_err(|error| refused(&error))?;
+            verify(deploy, &deployment, self.scope, &mut self.digests, Timestamp::now())
+                .map_err(|error| refused(&error))?;
+            found.push(Pinned { target, pin, deployment });
+        }
+        Ok(found)
     }
 
     fn resolve(
         &mut self,
         deploy: &DeployDir,
         deployment: &Deployment,
+        pins: &BTreeMap<PinTarget, Pin>,
         deployment_id: Option<String>,
         launcher: &LauncherConfig,
     ) -> Result<Desired, LoadError> {
-        let commit = &deployment.git_commit;
+        let pins = self.pinned(deploy, pins)?;
         let mut workers = BTreeMap::new();
-        for (name, part) in &deployment.workers {
+        for (name, Chosen { commit, part, pinned }) in pinned::choose(deployment, &pins)? {
             let source = Source::Deployment(commit.clone());
             let folder = deploy.worker_dir(commit, name).join("public");
             let public = public_tree(folder, Some(part.public_md5))?;
             let worker = self.worker(name, source, public.into_iter().collect(), launcher)?;
-            workers.insert(name.clone(), worker);
+            workers.insert(name.clone(), DesiredWorker { pinned, ..worker });
         }
         Ok(Desired {
-            commit: Some(commit.clone()),
+            commit: Some(deployment.git_commit.clone()),
             branch: deployment.git_branch.clone(),
             tag: deployment.git_tag.clone(),
             deployment_id,
@@ -236,7 +268,8 @@ impl Loader {
         let Facts { settings, fingerprint, .. } =
             facts::read(launcher, name, &source, &mut self.digests)?;
         let settings = Arc::new(settings);
-        Ok(DesiredWorker { name: name.clone(), source, fingerprint, settings, public })
+        let (name, pinned) = (name.clone(), false);
+        Ok(DesiredWorker { name, source, pinned, fingerprint, settings, public })
     }
 }
 

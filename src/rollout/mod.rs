@@ -12,6 +12,7 @@ pub mod generation;
 pub mod last_lines;
 pub mod launch_queue;
 pub mod load;
+mod pinned;
 pub mod plan;
 pub mod ports;
 pub mod probe;

@@ -46,6 +46,8 @@ pub struct WorkerSnapshot {
     pub name: WorkerName,
     /// Where it is mounted, if it is part of the published deployment.
     pub route: Option<RoutePath>,
+    /// The deployment that it is pinned to in what is published.
+    pub pinned: Option<CommitId>,
     /// Its generations, oldest first.
     pub generations: Vec<GenerationSnapshot>,
     /// Whether it waits for its next attempt.
@@ -99,6 +101,7 @@ impl Snapshot {
                 current.settings().find(|(other, _)| *other == name).map(|(_, settings)| settings)
             });
             WorkerSnapshot {
+                pinned: current.and_then(|current| current.workers.get(name)?.pinned_to()),
                 name: name.clone(),
                 route: settings.map(|settings| settings.route.clone()),
                 generations: Vec::new(),

@@ -25,6 +25,7 @@ mod load;
 mod new_worker;
 mod nothing_deployed;
 mod paths;
+mod pins;
 mod project;
 mod restart;
 mod rollout;

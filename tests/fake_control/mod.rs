@@ -130,6 +130,7 @@ fn worker(name: &str, generation: u64, port: u16, commit_id: &str) -> WorkerStat
         port: Port::new(port),
         unit: Some(format!("tq-worker@{name}-{port}.service").parse().unwrap()),
         commit: Some(commit(commit_id)),
+        pinned: None,
         since: Some("2026-11-20T08:00:01Z".parse().unwrap()),
         fingerprint: None,
         in_flight: 0,

@@ -41,6 +41,7 @@ fn commit(digit: u8) -> CommitId {
 /// A deployment of the given workers, each made of the given stuff.
 fn deployment(digit: u8, workers: &[(&str, u8)]) -> Arc<Desired> {
     let worker = |(worker, stuff): &(&str, u8)| DesiredWorker {
+        pinned: false,
         name: name(worker),
         source: Source::Deployment(commit(digit)),
         fingerprint: Md5::new([*stuff; 16]),

@@ -601,3 +601,20 @@ fn development_builds_link_with_mold_where_it_is_installed() {
     let program = fs::read(project.path("workers/index/bin/index")).unwrap();
     assert!(program.windows(5).any(|bytes| bytes == b"mold "), "a linker leaves its name");
 }
+
+#[test]
+fn a_disk_without_room_is_told_before_anything_is_built() {
+    let project = Project::new();
+    fs::create_dir(project.path("deploy")).unwrap();
+    let mut command = Command::new("unshare");
+    // A disk of the test's own, which goes with the namespace.
+    let script = "mount -t tmpfs -o size=8m tmpfs deploy && exec \"$0\" build";
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c", script]);
+    let tqctl = Command::cargo_bin("tqctl").unwrap();
+    let output = command.arg(tqctl.get_program()).current_dir(project.root()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let message = stderr(&output);
+    assert!(message.contains("deploy: 8.4 MB are free, and "), "{message}");
+    assert!(message.contains("besides 67.1 MB that must stay free"), "{message}");
+    assert!(!project.path("target").exists(), "nothing was compiled");
+}

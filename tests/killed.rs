@@ -8,9 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 
 use assert_cmd::cargo::CommandCargoExt;
+use jiff::Timestamp;
 use tempfile::TempDir;
+use tqserver::store::deployment::Deployment;
+use tqserver::store::digest::DigestCache;
 use tqserver::store::layout::DeployDir;
 use tqserver::store::manifest::Manifest;
+use tqserver::store::verify::{Scope, verify};
 
 /// A git project with one worker that needs no compiler.
 struct Project {
@@ -219,4 +223,52 @@ fn a_migration_loses_nothing_and_is_carried_on() {
         assert_eq!(files(), NEW, "{call}");
     });
     assert!(killed > 20, "{killed}");
+}
+
+#[test]
+fn a_deployment_that_is_removed_is_whole_or_none() {
+    let project = Project::new();
+    project.build("one");
+    let kept = project.build("two");
+    let current = Manifest::parse(&kept).unwrap().current_deployment;
+    let deploy = DeployDir::new(project.path("deploy").canonicalize().unwrap());
+    // Neither wanted nor in the history, so that it can go.
+    let old = deploy.deployments().unwrap().into_iter().find(|it| *it != current).unwrap();
+    let mut manifest = Manifest::parse(&kept).unwrap();
+    manifest.previous_deployments.clear();
+    fs::write(deploy.manifest(), manifest.to_json()).unwrap();
+    project
+        .write("config/deployment.yaml", "deployment: {prod: {retention: {keep: 0, days: 0}}}\n");
+    let aside = project.path("aside");
+    let copy = |from: &Path, to: &Path| {
+        assert!(Command::new("cp").args(["-a"]).args([from, to]).status().unwrap().success());
+    };
+    copy(&deploy.commit_dir(&old), &aside);
+    let restore = || {
+        if !deploy.commit_dir(&old).exists() {
+            copy(&aside, &deploy.commit_dir(&old));
+        }
+    };
+
+    let prune = tqctl(project.temp.path(), &["prune", "--no-daemon"]);
+    let (mut whole, mut gone) = (0, 0);
+    let killed = kill_at_every_call_from(&deploy.lock_file(), &prune, restore, |call, _| {
+        let mut cache = DigestCache::default();
+        match Deployment::read(&deploy, &old) {
+            Ok(record) => {
+                whole += 1;
+                verify(&deploy, &record, Scope::Whole, &mut cache, Timestamp::now()).expect(call);
+            }
+            Err(_) => {
+                gone += 1;
+                assert!(!deploy.commit_dir(&old).exists(), "{call}");
+            }
+        }
+        let output = tqctl(project.temp.path(), &["prune", "--no-daemon"]).output().unwrap();
+        assert!(output.status.success(), "{call}: {output:?}");
+        assert_eq!(deploy.deployments().unwrap(), [current.clone()], "{call}");
+        let names = deploy.path().read_dir().unwrap().map(|it| it.unwrap().file_name());
+        assert_eq!(names.count(), 3, "{call}: manifest, lock, one deployment");
+    });
+    assert!(killed > 20 && whole > 5 && gone > 5, "{killed} killed: {whole} whole, {gone} gone");
 }

@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const UNITS: [&str; 7] = [
+const UNITS: [&str; 9] = [
     "tqserver.service",
     "tq-launcher.service",
+    "tqserver-prune.service",
+    "tqserver-prune.path",
     "tqserver.socket",
     "tqserver-https.socket",
     "tqserver-control.socket",
@@ -53,7 +55,9 @@ fn systemd_understands_every_line() {
 /// Exposure in tenths, as `systemd-analyze security` reckons it for what the kernel could do here.
 #[test]
 fn services_give_up_what_they_do_not_need() {
-    for (name, most) in [("tqserver.service", 15), ("tq-launcher.service", 6)] {
+    for (name, most) in
+        [("tqserver.service", 15), ("tq-launcher.service", 6), ("tqserver-prune.service", 8)]
+    {
         let output = Command::new("systemd-analyze")
             .args(["security", "--no-pager", "--offline=yes", &format!("--threshold={most}")])
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("units").join(name))

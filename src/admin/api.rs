@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::feed::Feed;
+use super::retention::Retention;
 use crate::config::settings::Mode;
 use crate::ids::{CommitId, Generation, Md5, Port, RoutePath, UnitName, WorkerName};
 
@@ -26,6 +27,9 @@ pub trait Control: Send + Sync + 'static {
 
     /// What happens while a project is developed.
     fn events(&self) -> &Feed;
+
+    /// Which deployments on disk are needed; an error says why that cannot be told. Must not block.
+    fn retention(&self) -> Result<Retention, String>;
 
     /// Has all programs of the source tree built anew and taken into use; the events tell what comes
     /// of it. An error says why there is nothing to build.

@@ -3,5 +3,6 @@
 pub mod api;
 pub mod events;
 pub mod feed;
+pub mod retention;
 pub mod server;
 mod stream;

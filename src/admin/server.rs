@@ -112,6 +112,11 @@ async fn answer(
     match (head.uri.path(), head.method) {
         ("/v1/status", Method::GET | Method::HEAD) => json(StatusCode::OK, &control.status()),
         ("/v1/status", _) => method_not_allowed("GET, HEAD"),
+        ("/v1/retention", Method::GET | Method::HEAD) => match control.retention() {
+            Ok(retention) => json(StatusCode::OK, &retention),
+            Err(error) => refuse(StatusCode::CONFLICT, error),
+        },
+        ("/v1/retention", _) => method_not_allowed("GET, HEAD"),
         ("/v1/reload", Method::POST) => {
             let wait = match head.uri.query() {
                 None | Some("wait=true") => true,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::git::GitError;
 use super::program::Skipped;
 use crate::store::digest::DigestError;
+use crate::store::space::SpaceError;
 use crate::store::stage::StageError;
 
 /// Why there is no build, and what to do about it.
@@ -130,6 +131,9 @@ pub enum BuildError {
     /// A folder that cannot be deployed as it is.
     #[error(transparent)]
     Digest(#[from] DigestError),
+    /// There is too little room for it.
+    #[error(transparent)]
+    Space(#[from] SpaceError),
     /// The deployment could not be put together.
     #[error(transparent)]
     Stage(#[from] StageError),

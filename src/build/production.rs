@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
@@ -20,6 +20,8 @@ use crate::ids::CommitId;
 use crate::store::deployment::{Deployment, SCHEMA};
 use crate::store::digest::{self, DigestCache};
 use crate::store::layout::DeployDir;
+use crate::store::manifest::Manifest;
+use crate::store::space;
 use crate::store::stage::{StageError, Staging};
 use crate::store::verify::{Scope, verify};
 
@@ -67,6 +69,7 @@ pub fn build(
     fs::create_dir_all(deploy.path()).map_err(|source| BuildError::io(deploy.path(), source))?;
     let catalogue = Catalogue::read(project, Profile::Release)?;
     let stamp = project.build.include_commit_in_binary.then(|| Stamp::new(&facts, now));
+    space::require(deploy.path(), expected_size(project, &catalogue, &deploy))?;
     let staging = Staging::begin(&deploy, &facts.commit)?;
     let assembly = Assembly { project, facts: &facts, catalogue: &catalogue, staging, now, report };
     let provenance = assembly.programs(&deploy, stamp.as_ref())?;
@@ -81,6 +84,23 @@ pub fn build(
     let reused = provenance.into_iter().filter_map(|(place, it)| Some((place, it.reused?)));
     let reused = reused.collect();
     Ok(Production { deployment, folder, existed: false, reused, skipped: catalogue.skipped })
+}
+
+/// How many bytes the deployment will have, about: what is copied, and the programs as the deployment
+/// that is current has them.
+fn expected_size(project: &Project, catalogue: &Catalogue, deploy: &DeployDir) -> u64 {
+    let workers_dir = &project.discovery.workers_dir;
+    let folders =
+        |folder: &Path| ["public", "private", "config"].map(|kind| space::size(&folder.join(kind)));
+    let shared: u64 = folders(&workers_dir.join("shared")).iter().sum();
+    let own = catalogue.workers.iter().flat_map(|worker| folders(&worker.program.folder));
+    let copied = own.sum::<u64>() + shared * catalogue.workers.len() as u64;
+    let current = Manifest::read(deploy).ok().map(|(manifest, _)| manifest.deployment.deployment);
+    let programs = current.map_or(0, |current| {
+        let workers = current.workers.values().map(|part| part.size_bytes);
+        workers.chain(current.server.map(|part| part.size_bytes)).sum()
+    });
+    copied.saturating_add(programs)
 }
 
 /// The deployment that is there, if it is what it was.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::scope::{BIN_DIR, Known};
 use super::section::{Located, Section};
 use super::server::{DAY, manifest_path, parse_mode};
-use super::settings::{LiveReloadSettings, Mode, WatchSettings};
+use super::settings::{LiveReloadSettings, Mode, RetentionSettings, WatchSettings};
 use super::units::relative_glob;
 
 /// What the file says.
@@ -39,6 +39,7 @@ pub(super) struct ProdBlock {
     pub(super) check_interval: Option<Located<Duration>>,
     pub(super) reload_on_change: bool,
     pub(super) reload_on_sighup: bool,
+    pub(super) retention: RetentionSettings,
 }
 
 /// The `git:` part.
@@ -143,6 +144,7 @@ fn read_prod(prod: &mut Section<'_, '_>, root: &Path) -> (ModeBlock, ProdBlock, 
     let (cache_templates, watch_resources) =
         prod.section("resources", |resources| read_resources(resources, &in_commit, reason));
     let (reload_on_change, reload_on_sighup) = read_triggers(prod);
+    let retention = prod.section("retention", read_retention);
     let common = ModeBlock {
         watch: None,
         live_reload: None,
@@ -160,8 +162,17 @@ fn read_prod(prod: &mut Section<'_, '_>, root: &Path) -> (ModeBlock, ProdBlock, 
         check_interval: check_interval.map(seconds),
         reload_on_change,
         reload_on_sighup,
+        retention,
     };
     (common, only, deploy_dir)
+}
+
+fn read_retention(retention: &mut Section<'_, '_>) -> RetentionSettings {
+    let default = RetentionSettings::default();
+    RetentionSettings {
+        keep: retention.number("keep", 0..=10_000).unwrap_or(default.keep),
+        days: retention.number("days", 0..=3650).unwrap_or(default.days),
+    }
 }
 
 /// What a reload is done for. The steps of one are always the same.

@@ -172,6 +172,7 @@ impl Merge<'_> {
                 check_interval: check_interval.unwrap_or(std::time::Duration::from_secs(60)),
                 reload_on_change: prod.reload_on_change,
                 reload_on_sighup: prod.reload_on_sighup,
+                retention: prod.retention,
                 pins: pins::placed(workers.pins, self.server),
             },
             discovery: workers.discovery,

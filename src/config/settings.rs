@@ -198,8 +198,26 @@ pub struct DeploymentSettings {
     pub reload_on_change: bool,
     /// Whether SIGHUP is acted on (`reload_triggers: sighup`).
     pub reload_on_sighup: bool,
+    /// Which deployments stay though nothing needs them.
+    pub retention: RetentionSettings,
     /// `pins:`, what comes from a deployment of its own.
     pub pins: BTreeMap<PinTarget, Pin>,
+}
+
+/// How long deployments are kept, beyond those that are needed or tagged. What one of the two keeps
+/// stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetentionSettings {
+    /// As many of the newest.
+    pub keep: u32,
+    /// Those that were built or activated within so many days.
+    pub days: u32,
+}
+
+impl Default for RetentionSettings {
+    fn default() -> Self {
+        Self { keep: 5, days: 7 }
+    }
 }
 
 /// Which folders are workers.

@@ -16,6 +16,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
 use crate::admin::api::{Accepted, ApiError, ReloadVerdict, SCHEMA, Status};
+use crate::admin::retention::Retention;
 
 mod error;
 mod events;
@@ -70,6 +71,11 @@ impl Client {
     /// How everything stands.
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.within_limit(self.ask(Method::GET, "/v1/status")).await
+    }
+
+    /// Which deployments tqserver needs.
+    pub async fn retention(&self) -> Result<Retention, ClientError> {
+        self.within_limit(self.ask(Method::GET, "/v1/retention")).await
     }
 
     /// Asks for a reload and awaits its verdict, for as long as that takes: the daemon, and

@@ -20,6 +20,7 @@ pub mod exit;
 pub mod migrate;
 pub mod new;
 pub mod output;
+pub mod prune;
 pub mod reload;
 pub mod status;
 
@@ -107,6 +108,12 @@ pub enum Verb {
     Status(status::StatusArgs),
     /// Have tqserver read its configuration and manifest again
     Reload(reload::ReloadArgs),
+    /// Remove deployments that nothing needs any more
+    ///
+    /// Kept are the newest and the recent ones (deployment.prod.retention), those whose commit has a
+    /// tag, and all that tqserver needs: what is wanted, serves, served well last, is pinned or still
+    /// runs. Where tqserver does not answer, nothing is removed.
+    Prune(prune::PruneArgs),
     /// Check this machine and this project, and say what mends them
     ///
     /// Changes nothing. With --quiet, prints only what is wrong; with --verbose, also paths and who
@@ -136,6 +143,9 @@ fn run(cli: &Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Dev(args) => dev::run(args, cli.globals.root(), out),
         Verb::Status(args) => block_on(status::run(args, &client(&cli.globals, out), out)),
         Verb::Reload(args) => block_on(reload::run(args, &client(&cli.globals, out), out)),
+        Verb::Prune(args) => {
+            block_on(prune::run(args, cli.globals.root(), &client(&cli.globals, out), out))
+        }
         Verb::Doctor(args) => {
             block_on(doctor::run(args, cli.globals.root(), &cli.globals.client(), out))
         }

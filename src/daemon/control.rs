@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::reloads::Reloads;
+use super::retention;
 use crate::admin::api::{
     Control, Counters, DrainingGeneration, FailedDeployment, ReloadOutcome, ReloadVerdict, SCHEMA,
     ServerState, Status, WorkerState, WorkerStatus,
 };
 use crate::admin::feed::Feed;
-use crate::config::settings::Mode;
+use crate::admin::retention::Retention;
+use crate::config::settings::{DeploymentSettings, Mode};
 use crate::ids::CommitId;
 use crate::launcher::Source;
 use crate::proxy::CountersReader;
@@ -31,6 +34,8 @@ pub(super) struct DaemonControl {
     /// `None` where nothing is built.
     rebuild: Option<mpsc::Sender<()>>,
     mode: Mode,
+    /// As they are in effect.
+    deployments: Arc<ArcSwap<DeploymentSettings>>,
     started_at: Timestamp,
     stopping: AtomicBool,
 }
@@ -43,9 +48,10 @@ impl DaemonControl {
         feed: Feed,
         rebuild: Option<mpsc::Sender<()>>,
         mode: Mode,
+        deployments: Arc<ArcSwap<DeploymentSettings>>,
     ) -> Self {
         let (started_at, stopping) = (Timestamp::now(), AtomicBool::new(false));
-        Self { rollout, reloads, counters, feed, rebuild, mode, started_at, stopping }
+        Self { rollout, reloads, counters, feed, rebuild, mode, deployments, started_at, stopping }
     }
 
     /// The daemon was told to stop.
@@ -117,6 +123,15 @@ impl Control for DaemonControl {
 
     fn events(&self) -> &Feed {
         &self.feed
+    }
+
+    fn retention(&self) -> Result<Retention, String> {
+        match self.mode {
+            Mode::Prod => retention::needed(&self.rollout.snapshot(), &self.deployments.load()),
+            Mode::Dev => {
+                Err("workers run from the source tree: no deployment is needed".to_owned())
+            }
+        }
     }
 
     fn rebuild(&self) -> Result<(), String> {

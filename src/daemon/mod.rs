@@ -10,6 +10,7 @@ mod https;
 mod lease;
 mod paths;
 mod reloads;
+mod retention;
 mod running;
 
 use std::io::Write as _;

@@ -67,6 +67,11 @@ impl Paths {
         &self.state
     }
 
+    /// What is touched when another deployment has come to serve.
+    pub(super) fn served_stamp(&self) -> PathBuf {
+        self.state.join("served")
+    }
+
     /// Where workers' output goes without a journal.
     pub(super) fn output(&self) -> OutputDir {
         OutputDir::new(self.runtime.join("output"))

@@ -17,12 +17,12 @@ use super::development::Development;
 use super::handover::{Handover, Predecessor, Program, Successor};
 use super::https::Https;
 use super::reloads::Reloads;
-use super::{Args, follow, paths};
+use super::{Args, follow, paths, retention};
 use crate::admin;
 use crate::admin::api::Control as _;
 use crate::admin::feed::Feed;
 use crate::config;
-use crate::config::settings::{Mode, Settings};
+use crate::config::settings::{DeploymentSettings, Mode, Settings};
 use crate::launcher::bus::BusLauncher;
 use crate::launcher::{LauncherConfig, Output};
 use crate::proxy::table::PublishedTable;
@@ -114,8 +114,9 @@ impl<'a> Prepared<'a> {
         };
         let (table, feed) = (PublishedTable::new(), Feed::new());
         let shared = Arc::new(ArcSwap::from_pointee(proxy_settings(settings, https.port)));
-        let apply =
-            apply(Arc::clone(&launcher), output.clone(), Arc::clone(&shared), &https, settings);
+        let deployments = Arc::new(ArcSwap::from_pointee(settings.deployments.clone()));
+        let in_use = InUse { proxy: Arc::clone(&shared), deployments: Arc::clone(&deployments) };
+        let apply = apply(Arc::clone(&launcher), output.clone(), in_use, &https, settings);
         let Development { session, live, rebuild } =
             Development::open(&sources, settings, &feed, &table).await;
         let mut loader = Loader::new(sources, output.clone(), args.verify_scope(), paths.state())
@@ -175,6 +176,7 @@ impl<'a> Prepared<'a> {
             feed,
             rebuild,
             settings.mode,
+            deployments,
         );
         let (control, stopping) = (Arc::new(control), CancellationToken::new());
         let listener = tokio::net::UnixListener::from_std(control_socket)?;
@@ -198,6 +200,9 @@ impl<'a> Prepared<'a> {
         let heed = settings.deployments.reload_on_sighup;
         followers.spawn(follow::hangups(hangups, heed, reloads));
         followers.spawn(follow::status(rollout.clone()));
+        if settings.mode == Mode::Prod {
+            followers.spawn(retention::stamp(rollout.clone(), paths.served_stamp()));
+        }
         followers.spawn(follow::certificates(https.published));
         if let Some(limit) = Notifier.watchdog() {
             followers.spawn(Notifier.feed_watchdog(limit, follow::heartbeats(counters)));
@@ -320,11 +325,17 @@ async fn await_end(
     std::future::pending().await
 }
 
+/// Settings that others look at whenever they need them.
+struct InUse {
+    proxy: Arc<ArcSwap<ProxySettings>>,
+    deployments: Arc<ArcSwap<DeploymentSettings>>,
+}
+
 /// What takes new settings into use, where they can be.
 fn apply(
     launcher: Arc<BusLauncher>,
     output: Output,
-    shared: Arc<ArcSwap<ProxySettings>>,
+    in_use: InUse,
     https: &Https,
     first: &Settings,
 ) -> impl Fn(&Settings, &Arc<Certificates>) + Send + use<> {
@@ -339,7 +350,8 @@ fn apply(
             tracing::warn!("{key} changed: that takes effect with a restart");
         }
         launcher.update(LauncherConfig::new(settings, output.clone()));
-        shared.store(Arc::new(proxy_settings(settings, https_port)));
+        in_use.proxy.store(Arc::new(proxy_settings(settings, https_port)));
+        in_use.deployments.store(Arc::new(settings.deployments.clone()));
         if let Err(error) = tls.publish(Arc::clone(certificates)) {
             tracing::error!("the certificates before stay in use: {error}");
         }

@@ -13,8 +13,10 @@ pub mod layout;
 pub mod lock;
 pub mod manifest;
 mod modes;
+pub mod prune;
 #[cfg(test)]
 mod schema;
+pub mod space;
 pub mod stage;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -218,6 +218,21 @@ pub fn clean(lock: &DeployLock) -> Result<Vec<PathBuf>, StageError> {
     Ok(removed)
 }
 
+/// Removes a complete deployment. First it gets the name of a staging folder, so that what is left when
+/// we are killed is never taken for a deployment, and [`clean`] removes it. Links are not followed.
+///
+/// # Errors
+/// When it cannot be renamed: then it is as it was; or not removed: then it is no deployment any more.
+pub fn discard(lock: &DeployLock, commit: &CommitId) -> Result<(), StageError> {
+    let deploy = lock.deploy();
+    let (folder, leaving) = (deploy.commit_dir(commit), deploy.staging(commit, process::id()));
+    rustix::fs::renameat_with(CWD, &folder, CWD, &leaving, RenameFlags::NOREPLACE)
+        .map_err(|error| StageError::at(&folder)(error.into()))?;
+    atomic::flush_folder(deploy.path()).map_err(StageError::at(deploy.path()))?;
+    in_use::remove_unused(&leaving).map_err(StageError::at(&leaving))?;
+    Ok(())
+}
+
 /// Sets the modes of everything in a folder, which is `path` below the deployment's, and of itself
 /// last; and flushes it to the disk.
 fn settle(folder: &Path, path: &str) -> Result<(), StageError> {

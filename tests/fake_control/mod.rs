@@ -13,6 +13,7 @@ use tqserver::admin::api::{
     ServerState, Status, WorkerState, WorkerStatus,
 };
 use tqserver::admin::feed::Feed;
+use tqserver::admin::retention::Retention;
 use tqserver::admin::server;
 use tqserver::config::settings::Mode;
 use tqserver::ids::{CommitId, Generation, Port, WorkerName};
@@ -32,6 +33,8 @@ pub(crate) struct Fake {
     /// Verdicts are given while this is true.
     pub(crate) decided: watch::Sender<bool>,
     pub(crate) feed: Feed,
+    /// Which deployments it needs.
+    pub(crate) retention: Mutex<Result<Retention, String>>,
     /// Why nothing can be rebuilt.
     pub(crate) no_rebuild: Mutex<Option<String>>,
 }
@@ -55,6 +58,10 @@ impl Control for Fake {
         &self.feed
     }
 
+    fn retention(&self) -> Result<Retention, String> {
+        self.retention.lock().unwrap().clone()
+    }
+
     fn rebuild(&self) -> Result<(), String> {
         self.no_rebuild.lock().unwrap().clone().map_or(Ok(()), Err)
     }
@@ -62,6 +69,7 @@ impl Control for Fake {
 
 impl Fake {
     /// How many reloads it was asked for.
+    #[allow(dead_code, reason = "not every test program uses all of this module")]
     pub(crate) fn reloads(&self) -> usize {
         *self.reloads.borrow()
     }
@@ -73,6 +81,7 @@ impl Fake {
             reloads: watch::Sender::new(0),
             decided: watch::Sender::new(true),
             feed: Feed::new(),
+            retention: Mutex::new(Err("nobody knows".to_owned())),
             no_rebuild: Mutex::new(None),
         })
     }

@@ -10,6 +10,7 @@ mod installation;
 /// Named after the kind of bed, as the test runner groups tests by it.
 mod system_bed {
     mod calls;
+    mod pruning;
     mod refusals;
     mod serving;
     mod starts;

@@ -15,7 +15,7 @@ T ?=
 B ?= dev_loop proxy
 BENCHES := $(B:%=bench-%)
 
-.PHONY: help run test check deb reproducible lintian bench bench-dev_loop bench-proxy fuzz prepare
+.PHONY: help run test check deb reproducible lintian bench bench-dev_loop bench-proxy bench-flat fuzz prepare
 # They would spoil one another.
 .NOTPARALLEL: bench
 
@@ -53,7 +53,7 @@ reproducible: ## build the package twice, in two folders, and compare
 	@tests/bed/install diffoscope-minimal
 	packaging/reproducible
 
-bench: $(BENCHES) ## measure saves and requests; B=dev_loop or B=proxy is one, BENCH=short is shorter
+bench: $(BENCHES) ## measure saves and requests; B=dev_loop, proxy or flat is one, BENCH=short is shorter
 
 bench-dev_loop: prepare
 	@[ -x $(WATCHEXEC) ] || $(CARGO) install --quiet --locked --root target/bench-tools watchexec-cli
@@ -64,6 +64,10 @@ bench-proxy: prepare
 	$(CARGO) build --quiet --release --locked --manifest-path benches/proxy/peers/pingora/Cargo.toml \
 		--target-dir target/bench-tools/pingora
 	PINGORA=$(PINGORA) BENCH=$(BENCH) $(CARGO) bench --quiet --bench proxy
+
+bench-flat: REQUESTS ?= 10000000
+bench-flat: prepare
+	ROWS=flat REQUESTS=$(REQUESTS) $(CARGO) bench --quiet --bench proxy
 
 fuzz: ## fuzz each target for FUZZ_SECONDS (30)
 	@command -v cargo-fuzz >/dev/null || $(CARGO) install --quiet --locked cargo-fuzz

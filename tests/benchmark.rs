@@ -14,14 +14,20 @@ mod load;
 #[path = "../benches/proxy/worker.rs"]
 mod worker;
 
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::catch_unwind;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use figures::{median, median_of_ratios, percentile};
 use head::Head;
+use load::h2load::Summary;
 use load::{Exchange, Load};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 /// Longer than anything here takes; only a test that fails waits for it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -87,10 +93,110 @@ fn an_answer_of_another_length_is_not_counted() {
     assert!(text.contains("not 200 with 64 bytes"), "{text}");
 }
 
+#[test]
+fn over_tls_it_is_the_same() {
+    let addr = tls_server();
+    let exchanges = [
+        Exchange::get("/64", 64).over_tls(),
+        Exchange::get("/3000000", 3_000_000).over_tls(),
+        Exchange::get_and_close("/64", 64).over_tls(),
+    ];
+    for exchange in exchanges {
+        let seen = Load::connect(addr, 5, exchange.clone()).run_until(PATIENCE, 20);
+        assert!(seen.answered >= 20, "{exchange:?}");
+    }
+}
+
+#[test]
+fn clients_of_one_load_may_say_different_things() {
+    let mix = [(2, Exchange::get("/64", 64)), (3, Exchange::post("/echo", 100))];
+    let seen = Load::connect_each(worker(), mix).run_until(PATIENCE, 50);
+    assert!(seen.answered >= 50);
+    // The mix would not be one if some were never served.
+    assert_eq!(seen.left_out, 0);
+}
+
+#[test]
+fn what_h2load_says_is_understood() {
+    let said = "\
+finished in 412.58ms, 27130.00 req/s, 3.40MB/s
+requests: 10852 total, 10916 started, 10852 done, 10850 succeeded, 2 failed, 1 errored, 0 timeout
+status codes: 10850 2xx, 0 3xx, 0 4xx, 2 5xx
+traffic: 1.36MB (1426240) total, 366.38KB (375176) headers (space savings 80.23%), 678.25KB (694528) data
+                     min         max         mean         sd        +/- sd
+time for request:      812us      9.91ms      2.29ms       612us    83.02%
+";
+    let summary = Summary {
+        succeeded: 10850,
+        failed: 5,
+        data: 694_528,
+        took: Duration::from_secs_f64(0.41258),
+    };
+    assert_eq!(Summary::parse(said), Some(summary));
+    assert_eq!(Summary::parse("finished in 1.00s, 0.00 req/s, 0B/s\n"), None);
+}
+
 /// Starts a worker that serves until the process ends.
 fn worker() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     thread::spawn(move || worker::serve(&listener));
     addr
+}
+
+/// Starts a server of TLS that serves until the process ends, with a thread for each connection: `GET /<n>`
+/// is answered with n bytes, on connections that are kept unless the client closes them.
+fn tls_server() -> SocketAddr {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["bench.test".to_owned()]).unwrap();
+    let certificate = params.self_signed(&key).unwrap().pem();
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
+    let config =
+        ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key).unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let config = Arc::clone(&config);
+            thread::spawn(move || answer_over_tls(stream.unwrap(), config));
+        }
+    });
+    addr
+}
+
+fn answer_over_tls(stream: TcpStream, config: Arc<ServerConfig>) {
+    let tls = StreamOwned::new(ServerConnection::new(config).unwrap(), stream);
+    let mut stream = BufReader::new(tls);
+    loop {
+        let mut length = None;
+        let mut is_last = false;
+        loop {
+            let mut line = String::new();
+            // A client that has what it wanted leaves.
+            if stream.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            if line.trim().is_empty() {
+                break;
+            }
+            let asked = line.strip_prefix("GET /").and_then(|it| it.split(' ').next());
+            length = asked.and_then(|it| it.parse::<usize>().ok()).or(length);
+            is_last |= line.trim() == "Connection: close";
+        }
+        let length = length.unwrap();
+        let mut answer =
+            format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes();
+        answer.resize(answer.len() + length, b'0');
+        let tls = stream.get_mut();
+        if tls.write_all(&answer).is_err() {
+            return;
+        }
+        if is_last {
+            tls.conn.send_close_notify();
+            tls.flush().ok();
+            return;
+        }
+    }
 }

@@ -1,12 +1,14 @@
 //! Side by side: in each round every proxy has its turn, so that what disturbs the machine disturbs all
 //! of them; who begins changes from round to round.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::cpu;
 use crate::figures::{median, median_of_ratios};
-use crate::fleet::{Fleet, Proxy};
-use crate::load::Load;
+use crate::fleet::{Fleet, Protocol, Proxy};
+use crate::load::h2load::H2load;
+use crate::load::{Load, Seen};
 use crate::rows::{Cpu, Figure, Row};
 
 /// How long a proxy may take to answer everybody.
@@ -90,18 +92,33 @@ pub fn measure(fleet: &Fleet, row: &Row, effort: Effort) -> Vec<Result> {
     results
 }
 
+/// A row's clients, which go on for as long as they are told.
+fn load(addr: SocketAddr, row: &Row) -> Box<dyn FnMut(Duration) -> Seen> {
+    let exchange = (row.exchange)();
+    match row.protocol {
+        Protocol::Http2 => {
+            let mut load = H2load::new(addr, row.connections, exchange);
+            Box::new(move |duration| load.run(duration))
+        }
+        Protocol::Http1 | Protocol::Tls => {
+            let mut load = Load::connect(addr, row.connections, exchange);
+            Box::new(move |duration| load.run(duration))
+        }
+    }
+}
+
 fn turn(proxy: &Proxy, worker: u32, softirqs: &[u32], row: &Row, duration: Duration) -> Turn {
-    let mut load = Load::connect(proxy.addr, row.connections, (row.exchange)());
+    let mut load = load(proxy.addr, row);
     // Until everybody has been answered: connections to the worker are made by then.
     let began = Instant::now();
-    while load.run(duration / 10).left_out > 0 && began.elapsed() < PATIENCE {}
+    while load(duration / 10).left_out > 0 && began.elapsed() < PATIENCE {}
     let clock = || {
         let proxy = cpu::of_trees(&[proxy.root]);
-        let others = cpu::of_trees(&[worker]) + cpu::of_this_thread();
+        let others = cpu::of_trees(&[worker]) + cpu::of_this_thread() + cpu::of_ended_children();
         (proxy, proxy + others + cpu::of_softirq_threads(softirqs))
     };
     let before = clock();
-    let seen = load.run(duration);
+    let seen = load(duration);
     let after = clock();
     let each = |time: Duration| time.as_secs_f64() * 1e6 / seen.answered as f64;
     Turn {

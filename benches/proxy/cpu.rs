@@ -4,6 +4,8 @@ use std::fs;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike as _;
 use nix::unistd::Pid;
 
 /// Lets a thread, by its number, or the calling one (0), run on these processors only.
@@ -24,6 +26,13 @@ pub fn of_trees(roots: &[u32]) -> Duration {
 /// How long the calling thread has run so far.
 pub fn of_this_thread() -> Duration {
     read("/proc/thread-self/schedstat")
+}
+
+/// How long the processes have run that were started here and awaited since they ended.
+pub fn of_ended_children() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).unwrap();
+    let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
+    Duration::from_micros(micros as u64)
 }
 
 /// How long the kernel's threads have run that receive what comes over the network, as far as nobody

@@ -2,13 +2,13 @@
 //! docs/performance.md has what came out.
 //!
 //! ```sh
-//! [ROWS=64b_64,post16k] [PEERS=nginx,haproxy] [ROUNDS=9] [TURN_MS=2000] [BENCH=short] \
-//!     [TQSERVER_BIN=/a/released/tqserver] [PINGORA=/its/program] [LOCK=/a/file] \
+//! [ROWS=64b_64,post16k] [PEERS=nginx,haproxy] [ROUNDS=9] [TURN_MS=2000] [REQUESTS=10000000] \
+//!     [BENCH=short] [TQSERVER_BIN=/a/released/tqserver] [PINGORA=/its/program] [LOCK=/a/file] \
 //!     cargo bench --bench proxy
 //! ```
 //!
 //! `ROWS` names rows of rows.rs, and `memory`, `work` (system calls, instructions, allocations) and
-//! `growth` (memory after millions of requests). `TQSERVER_BIN` is measured in place of what cargo has
+//! `flat` (memory over `REQUESTS` requests, which has to stay as it is). `TQSERVER_BIN` is measured in place of what cargo has
 //! built. `LOCK` is locked (flock) while it measures, for machines on which others do.
 //! nginx, haproxy and caddy have to be installed: `benches/proxy/install` does that.
 
@@ -27,6 +27,7 @@ mod chart;
 mod contest;
 mod cpu;
 mod figures;
+mod flat;
 mod fleet;
 mod frame;
 mod head;
@@ -44,15 +45,19 @@ use std::time::Duration;
 
 use alone::Alone;
 use contest::Effort;
-use fleet::{Fleet, PEERS};
+use fleet::{Fleet, PEERS, Protocol};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use report::Report;
 use rows::ROWS;
 
 /// What is measured beside the rows, and chosen like them.
-const PARTS: [&str; 3] = ["memory", "work", "growth"];
+const PARTS: [&str; 3] = ["memory", "work", "flat"];
 
-/// Requests of `growth`.
+/// Rows whose proxies run at the same time: their threads, and what they speak.
+const STAGES: [(usize, Protocol); 4] =
+    [(1, Protocol::Http1), (1, Protocol::Http2), (1, Protocol::Tls), (2, Protocol::Http1)];
+
+/// Requests of `flat`.
 const MANY: u64 = 2_000_000;
 
 fn main() {
@@ -85,15 +90,17 @@ fn main() {
 
     let mut alone = Alone::by_environment();
     let mut report = Report::default();
-    for threads in [1, 2] {
-        let rows = ROWS.iter().filter(|it| it.threads == threads && is_wanted(it.id));
+    for stage in STAGES {
+        let rows = ROWS.iter().filter(|it| (it.threads, it.protocol) == stage && is_wanted(it.id));
         let rows: Vec<_> = rows.collect();
-        let others = threads == 1 && (is_wanted("memory") || is_wanted("growth"));
-        if rows.is_empty() && !others {
+        // Of proxies that have done nothing yet.
+        let has_memory = stage == STAGES[0] && is_wanted("memory");
+        if rows.is_empty() && !has_memory {
             continue;
         }
-        let fleet = Fleet::start(threads, &peers, None);
-        if threads == 1 && is_wanted("memory") {
+        let (threads, protocol) = stage;
+        let fleet = Fleet::start(threads, protocol, &peers, None);
+        if has_memory {
             alone.begin();
             report.memory = memory::measure(&fleet);
             report::print_memory(&report.memory);
@@ -104,12 +111,13 @@ fn main() {
             report::print_row(row, &results);
             report.rows.push((*row, results));
         }
-        if threads == 1 && is_wanted("growth") && !short {
-            alone.begin();
-            let grown = memory::growth(&fleet, MANY);
-            println!("\ntqserver's memory after {MANY} requests more: {:+} KiB", grown / 1024);
-            report.growth = Some((grown, MANY));
-        }
+    }
+    if is_wanted("flat") && !short {
+        // It takes no time, so that it needs nobody to be quiet.
+        alone.end();
+        let flat = flat::measure(number("REQUESTS", MANY, MANY));
+        report::print_flat(&flat);
+        report.flat = Some(flat);
     }
     if is_wanted("work") && !short {
         alone.begin();
@@ -128,6 +136,9 @@ fn main() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/performance-proxy.svg");
         fs::write(&path, chart::draw(&report.rows)).unwrap();
         println!("{}", path.display());
+    }
+    if let Some(Err(what)) = report.flat.map(|flat| flat.verdict()) {
+        panic!("{what}");
     }
 }
 

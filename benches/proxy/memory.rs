@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use crate::cpu::descendants;
 use crate::fleet::Fleet;
 use crate::head::end_of_head;
-use crate::load::{Exchange, Load};
 use crate::support::wait::await_until;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -42,11 +41,12 @@ impl Memory {
 /// Measures proxies that have done nothing yet.
 pub fn measure(fleet: &Fleet) -> Vec<Memory> {
     let one = |proxy: &crate::fleet::Proxy| {
+        let pss = || of_tree(proxy.root, "Pss");
         drop(used_once(proxy.addr));
-        let at_start = of_tree(proxy.root);
+        let at_start = pss();
         let files = open_files(proxy.root);
         let connections: Vec<_> = (0..IDLE_CONNECTIONS).map(|_| used_once(proxy.addr)).collect();
-        let idle = of_tree(proxy.root).saturating_sub(at_start);
+        let idle = pss().saturating_sub(at_start);
         drop(connections);
         // Connections to the worker may be kept.
         await_until("the connections are closed", PATIENCE, || {
@@ -56,22 +56,11 @@ pub fn measure(fleet: &Fleet) -> Vec<Memory> {
         let mut kept = idle;
         while closed.elapsed() < GIVING_BACK && kept > 0 {
             thread::sleep(Duration::from_millis(100));
-            kept = kept.min(of_tree(proxy.root).saturating_sub(at_start));
+            kept = kept.min(pss().saturating_sub(at_start));
         }
         Memory { name: proxy.name, at_start, idle, kept }
     };
     fleet.proxies.iter().map(one).collect()
-}
-
-/// What tqserver's memory grows by, in bytes, while it answers so many requests; before them it has
-/// answered a tenth as many.
-pub fn growth(fleet: &Fleet, requests: u64) -> i64 {
-    let ours = &fleet.proxies[0];
-    let mut load = Load::connect(ours.addr, 64, Exchange::get("/64", 64));
-    load.run_until(Duration::MAX, requests / 10);
-    let before = of_tree(ours.root);
-    load.run_until(Duration::MAX, requests);
-    of_tree(ours.root).cast_signed() - before.cast_signed()
 }
 
 /// A connection on which a request was answered.
@@ -92,16 +81,19 @@ fn used_once(addr: SocketAddr) -> TcpStream {
     connection().unwrap_or_else(|error| panic!("{addr}: {error}"))
 }
 
-fn of_tree(root: u32) -> u64 {
+/// How much a process and those that it started have in memory, in bytes; `what` is `Pss` (proportional, of
+/// shared pages its share) or `Rss` (all of what is resident).
+pub fn of_tree(root: u32, what: &str) -> u64 {
     let of_process = |pid: u32| -> u64 {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+        let line = text.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
         line.and_then(|it| it.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0)
     };
     descendants(root).into_iter().map(of_process).sum::<u64>() * 1024
 }
 
-fn open_files(root: u32) -> usize {
+/// How many files they have open.
+pub fn open_files(root: u32) -> usize {
     let of_process = |pid: u32| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
     descendants(root).into_iter().map(of_process).sum()
 }

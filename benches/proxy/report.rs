@@ -7,6 +7,8 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::contest::{Result, Turn};
+use crate::flat::{Flat, Sample};
+use crate::fleet::Protocol;
 use crate::memory::{IDLE_CONNECTIONS, Memory};
 use crate::rows::{Cpu, Figure, Row};
 use crate::work::Work;
@@ -26,8 +28,8 @@ pub struct Report {
     pub memory: Vec<Memory>,
     /// Of each proxy.
     pub work: Vec<Work>,
-    /// What tqserver's memory grew by, in bytes, in so many requests.
-    pub growth: Option<(i64, u64)>,
+    /// Of tqserver.
+    pub flat: Option<Flat>,
 }
 
 /// Prints a row, a line for each proxy.
@@ -102,6 +104,27 @@ pub fn print_memory(all: &[Memory]) {
     );
 }
 
+/// Prints how tqserver's memory went.
+pub fn print_flat(flat: &Flat) {
+    println!(
+        "\n{:<26} {:>10} {:>10} {:>10}",
+        "requests to tqserver", "PSS, KiB", "RSS, KiB", "open files"
+    );
+    for sample in &flat.samples {
+        let (pss, rss) = (sample.pss / 1024, sample.rss / 1024);
+        println!("  {:<24} {pss:>10} {rss:>10} {:>10}", sample.requests, sample.files);
+    }
+    for (name, quarter) in [("median, first quarter", 0), ("median, last quarter", 3)] {
+        println!(
+            "  {name:<24} {:>10.0} {:>10.0} {:>10.0}",
+            flat.quarter(quarter, |it| it.pss) / 1024.0,
+            flat.quarter(quarter, |it| it.rss) / 1024.0,
+            flat.quarter(quarter, |it| it.files as u64),
+        );
+    }
+    println!("  within {:.0} s", flat.took.as_secs_f64());
+}
+
 /// Prints what a request makes proxies do.
 pub fn print_work(all: &[Work]) {
     println!(
@@ -134,7 +157,7 @@ impl Report {
             },
             "memory": self.memory.iter().map(json_memory).collect::<Vec<_>>(),
             "work": self.work.iter().map(json_work).collect::<Vec<_>>(),
-            "growth": self.growth.map(|(bytes, requests)| json!({"bytes": bytes, "requests": requests})),
+            "flat": self.flat.as_ref().map(json_flat),
         });
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, format!("{document:#}\n")).unwrap();
@@ -233,6 +256,11 @@ fn json_row(row: &Row, results: &[Result]) -> Value {
         "id": row.id,
         "what": row.what,
         "threads": row.threads,
+        "protocol": match row.protocol {
+            Protocol::Http1 => "HTTP/1.1",
+            Protocol::Http2 => "HTTP/2",
+            Protocol::Tls => "HTTP/1.1 in TLS",
+        },
         "connections": row.connections,
         "cpu_of": match row.cpu { Cpu::Proxy => "proxy", Cpu::All => "all" },
         "rounds": results[0].turns.len(),
@@ -246,6 +274,22 @@ fn json_memory(memory: &Memory) -> Value {
         "at_start_bytes": memory.at_start,
         "bytes_per_idle_connection": memory.per_connection(),
         "kept_bytes": memory.kept,
+    })
+}
+
+fn json_flat(flat: &Flat) -> Value {
+    let sample = |it: &Sample| {
+        json!({
+            "requests": it.requests,
+            "pss_bytes": it.pss,
+            "rss_bytes": it.rss,
+            "open_files": it.files,
+        })
+    };
+    json!({
+        "growth_bytes": flat.growth(),
+        "seconds": flat.took.as_secs_f64(),
+        "samples": flat.samples.iter().map(sample).collect::<Vec<_>>(),
     })
 }
 

@@ -1,7 +1,6 @@
 //! What is measured, and what is wanted of it.
-//!
-//! HTTP/2 and TLS get rows of their own here once tqserver speaks them.
 
+use crate::fleet::Protocol;
 use crate::load::Exchange;
 
 /// Whose time is counted.
@@ -67,6 +66,8 @@ pub struct Row {
     pub what: &'static str,
     /// The proxies' threads.
     pub threads: usize,
+    /// What clients speak.
+    pub protocol: Protocol,
     /// How many clients there are.
     pub connections: usize,
     /// What a client says.
@@ -80,8 +81,17 @@ pub struct Row {
 }
 
 const fn row(id: &'static str, what: &'static str, exchange: fn() -> Exchange) -> Row {
-    let (threads, connections, cpu) = (1, 64, Cpu::Proxy);
-    Row { id, what, threads, connections, exchange, cpu, goals: &[], without: &[] }
+    Row {
+        id,
+        what,
+        threads: 1,
+        protocol: Protocol::Http1,
+        connections: 64,
+        exchange,
+        cpu: Cpu::Proxy,
+        goals: &[],
+        without: &[],
+    }
 }
 
 /// All of them.
@@ -158,5 +168,28 @@ pub const ROWS: &[Row] = &[
         cpu: Cpu::All,
         goals: &[cpu("nginx", 0.80), cpu("haproxy", 0.80)],
         ..row("64k_2t", "64 KiB, two threads", || Exchange::get("/65536", 64 << 10))
+    },
+    Row {
+        // Each with several requests under way, so that these are as many as elsewhere.
+        connections: 16,
+        protocol: Protocol::Http2,
+        goals: &[cpu("nginx", 1.0)],
+        ..row("h2", "HTTP/2, 64 B, 16 connections", || Exchange::get("/64", 64))
+    },
+    Row {
+        protocol: Protocol::Tls,
+        goals: &[cpu("nginx", 1.1)],
+        ..row("tls_handshake", "TLS, 64 B, a handshake each", || {
+            Exchange::get_and_close("/64", 64).over_tls()
+        })
+    },
+    Row {
+        protocol: Protocol::Tls,
+        cpu: Cpu::All,
+        connections: 16,
+        goals: &[cpu("nginx", 1.1)],
+        ..row("tls_1m", "TLS, 1 MiB, 16 connections", || {
+            Exchange::get("/1048576", 1 << 20).over_tls()
+        })
     },
 ];

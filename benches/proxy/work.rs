@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::cpu::descendants;
-use crate::fleet::{Fleet, Proxy, Under};
+use crate::fleet::{Fleet, Protocol, Proxy, Under};
 use crate::load::{Exchange, Load};
 
 /// How many clients there are.
@@ -51,7 +51,7 @@ pub fn measure(peers: &[&'static str]) -> Vec<Work> {
     let perf = works("perf", &["stat", "-e", "raw_syscalls:sys_enter", "true"]);
     let valgrind = works("valgrind", &["--tool=none", "true"]);
 
-    let fleet = Fleet::start(1, peers, None);
+    let fleet = Fleet::start(1, Protocol::Http1, peers, None);
     let mut all: Vec<_> = fleet
         .proxies
         .iter()
@@ -96,7 +96,8 @@ fn under_valgrind(name: &'static str, tool: &str, read: fn(&str) -> Option<u64>)
         let folder = tempfile::Builder::new().prefix("tqserver-bench-").tempdir().unwrap();
         let command = valgrind(tool, folder.path());
         let peers = if name == "tqserver" { vec![] } else { vec![name] };
-        let fleet = Fleet::start(1, &peers, Some(Under { name, command: &command }));
+        let under = Under { name, command: &command };
+        let fleet = Fleet::start(1, Protocol::Http1, &peers, Some(under));
         let proxy = fleet.proxies.iter().find(|it| it.name == name).unwrap();
         let mut load = Load::connect(proxy.addr, CONNECTIONS, Exchange::get("/64", 64));
         let answered = load.run_until(Duration::MAX, requests).answered;

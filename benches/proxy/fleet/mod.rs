@@ -1,6 +1,7 @@
 //! All that is compared, running side by side, in front of one and the same worker.
 
 mod caddy;
+mod certificate;
 mod haproxy;
 mod nginx;
 mod pingora;
@@ -15,6 +16,7 @@ use tempfile::TempDir;
 
 use crate::cpu;
 use crate::support::ports::{self, PortLease};
+use certificate::Certificate;
 use process::Process;
 pub use tqserver::Tqserver;
 
@@ -25,6 +27,24 @@ pub const LOAD_CORE: usize = 1;
 
 /// Who can be compared with.
 pub const PEERS: [&str; 4] = ["nginx", "haproxy", "caddy", "pingora"];
+
+/// What is spoken with clients. With the worker it is HTTP/1.1 in any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2 without TLS, by clients that know it beforehand.
+    Http2,
+    /// HTTP/1.1 inside TLS 1.3.
+    Tls,
+}
+
+impl Protocol {
+    /// Whether a peer is set up for it here.
+    pub fn is_spoken_by(self, peer: &str) -> bool {
+        self == Self::Http1 || ["nginx", "haproxy"].contains(&peer)
+    }
+}
 
 /// What a proxy is run by.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +65,10 @@ impl<'a> Under<'a> {
 struct Setting<'a> {
     /// Where it listens.
     port: u16,
+    /// What it speaks there.
+    protocol: Protocol,
+    /// What it speaks TLS with.
+    certificate: &'a Certificate,
     /// The worker's.
     worker: u16,
     /// How many threads or processes it works with.
@@ -78,28 +102,45 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts tqserver and these peers with that many threads each. With one thread the proxies have a
-    /// processor of their own, with more they share all with load and worker. `under` is for one of them.
-    pub fn start(threads: usize, peers: &[&'static str], under: Option<Under<'_>>) -> Self {
+    /// Starts tqserver and those of these peers that speak the protocol, with that many threads each. With
+    /// one thread the proxies have a processor of their own, with more they share all with load and worker.
+    /// `under` is for one of them.
+    pub fn start(
+        threads: usize,
+        protocol: Protocol,
+        peers: &[&'static str],
+        under: Option<Under<'_>>,
+    ) -> Self {
+        let folder = tempfile::Builder::new().prefix("tqserver-bench-").tempdir().unwrap();
+        let certificate = Certificate::write(folder.path());
         let apart = threads == 1;
         let cores = if apart { vec![PROXY_CORE] } else { (0..threads).collect() };
-        let tqserver = Tqserver::start(&cores, Under::command_for(under, "tqserver"));
+        let under_ours = Under::command_for(under, "tqserver");
+        let tqserver = Tqserver::start(&cores, protocol, &certificate, under_ours);
         let worker = tqserver.worker();
         let load: Vec<usize> = if apart { vec![LOAD_CORE] } else { cores.clone() };
         cpu::pin(worker, &load);
         cpu::pin(0, &load);
 
-        let folder = tempfile::Builder::new().prefix("tqserver-bench-").tempdir().unwrap();
         let ports = ports::lease(PEERS.len() as u16);
         let mut proxies =
             vec![Proxy { name: "tqserver", addr: tqserver.addr(), root: tqserver.pid() }];
         let mut processes = Vec::new();
-        for (&name, port) in peers.iter().zip(ports.range()) {
+        let peers = peers.iter().filter(|peer| protocol.is_spoken_by(peer));
+        for (&name, port) in peers.zip(ports.range()) {
             let own = folder.path().join(name);
             fs::create_dir(&own).unwrap();
             let worker = tqserver.worker_port();
             let public = tqserver.public();
-            let setting = Setting { port, worker, threads, folder: &own, public: &public };
+            let setting = Setting {
+                port,
+                protocol,
+                certificate: &certificate,
+                worker,
+                threads,
+                folder: &own,
+                public: &public,
+            };
             let process = start(name, &setting, &cores, Under::command_for(under, name));
             let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
             process.await_listening(addr);

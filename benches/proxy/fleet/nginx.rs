@@ -1,10 +1,19 @@
 //! nginx, tuned for this: no log, no temporary files, kept connections to the worker.
 
-use super::{Setting, write};
+use super::{Protocol, Setting, write};
 
 pub(super) fn arguments(setting: &Setting<'_>) -> Vec<String> {
-    let Setting { port, worker, threads, folder, public } = setting;
+    let Setting { port, protocol, certificate, worker, threads, folder, public } = setting;
     let (folder, public) = (folder.display(), public.display());
+    let (spoken, tls) = match protocol {
+        Protocol::Http1 => ("", String::new()),
+        Protocol::Http2 => (" http2", String::new()),
+        Protocol::Tls => {
+            let (certificate, key) = (certificate.certificate.display(), certificate.key.display());
+            let files = format!("ssl_certificate {certificate}; ssl_certificate_key {key};");
+            (" ssl", format!("{files} ssl_protocols TLSv1.3;"))
+        }
+    };
     let text = format!(
         r#"daemon off;
 user root;
@@ -40,7 +49,8 @@ http {{
         keepalive_requests 100000000;
     }}
     server {{
-        listen 127.0.0.1:{port} backlog=4096 reuseport;
+        listen 127.0.0.1:{port} backlog=4096 reuseport{spoken};
+        {tls}
         location / {{
             proxy_set_header Connection "";
             proxy_pass http://worker;

@@ -6,6 +6,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::Protocol;
+use super::certificate::Certificate;
 use crate::cpu;
 use crate::project::{Project, commit, worker};
 use crate::session::Session;
@@ -14,16 +16,26 @@ use crate::session::Session;
 const STATIC_FILES: [(&str, usize); 3] =
     [("1k.bin", 1 << 10), ("64k.bin", 64 << 10), ("1m.bin", 1 << 20)];
 
+/// Its socket for HTTPS, and which of the session's ports that has.
+const HTTPS_SOCKET: &str = include_str!("../../../units/tqserver-https.socket");
+const HTTPS_PORT: u16 = 97;
+
 /// A running tqserver.
 pub struct Tqserver {
     session: Session,
+    addr: SocketAddr,
     project: Project,
 }
 
 impl Tqserver {
     /// Starts it on these processors: it takes as many threads as there are. `under` is a command that
     /// runs it.
-    pub fn start(cores: &[usize], under: &[String]) -> Self {
+    pub(super) fn start(
+        cores: &[usize],
+        protocol: Protocol,
+        certificate: &Certificate,
+        under: &[String],
+    ) -> Self {
         let project = Project::new("", "");
         let mut index = worker("index", "").program(&env::current_exe().unwrap());
         for (name, length) in STATIC_FILES {
@@ -31,7 +43,24 @@ impl Tqserver {
             index = index.public(name, "3".repeat(length).leak());
         }
         let index = index.route("/");
-        let session = Session::user(project.path(), |ports| project.configure("", ports));
+        let server = match protocol {
+            Protocol::Http1 => String::new(),
+            Protocol::Http2 => "  http2_cleartext: true\n".to_owned(),
+            Protocol::Tls => {
+                let (certificate, key) =
+                    (certificate.certificate.display(), certificate.key.display());
+                format!("  https: {{certificates: [{{certificate: {certificate}, key: {key}}}]}}\n")
+            }
+        };
+        let session = Session::user(project.path(), |ports| project.configure(&server, ports));
+        let mut addr = session.addr();
+        if protocol == Protocol::Tls {
+            addr.set_port(session.worker_port(HTTPS_PORT));
+            let listen = format!("ListenStream={addr}");
+            let unit = HTTPS_SOCKET.replace("ListenStream=443", &listen);
+            session.add_unit("tqserver-https.socket", &unit);
+            session.systemctl(&["start", "tqserver-https.socket"]);
+        }
         let program =
             env::var("TQSERVER_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_tqserver").to_owned());
         // Systemd would read something into a percent sign.
@@ -49,7 +78,7 @@ impl Tqserver {
         project.deploy('a', &[index]);
         session.systemctl(&["start", "tqserver.service"]);
         session.await_workers(1);
-        let this = Self { session, project };
+        let this = Self { session, addr, project };
         let answer = this.session.get("/64");
         assert!(answer.status == 200 && answer.body.len() == 64, "{answer:?}");
         this
@@ -57,7 +86,7 @@ impl Tqserver {
 
     /// Where it serves.
     pub fn addr(&self) -> SocketAddr {
-        self.session.addr()
+        self.addr
     }
 
     /// Its process.
@@ -79,7 +108,7 @@ impl Tqserver {
 
     /// Stops it as systemd does.
     pub fn stop(&self) {
-        self.session.systemctl(&["stop", "tqserver.socket", "tqserver.service"]);
+        self.session.systemctl(&["stop", "tqserver*.socket", "tqserver.service"]);
     }
 
     /// The folder of its public files.

@@ -2,18 +2,25 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustls::ClientConfig;
+
+use super::stream::{Stream, TlsStream, client_config};
 use crate::frame;
 use crate::head::{Head, end_of_head};
 
 /// What a client says again and again.
 #[derive(Clone, Debug)]
 pub struct Exchange {
+    path: String,
     /// Sent as it is.
     sent: Vec<u8>,
     /// What has to come back.
     answer: Answer,
+    /// For TLS, how it is spoken.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +37,7 @@ impl Exchange {
     /// GETs a path that is answered with that many bytes.
     pub fn get(path: &str, length: usize) -> Self {
         let sent = format!("GET {path} HTTP/1.1\r\nHost: bench.test\r\nAccept: */*\r\n\r\n").into();
-        Self { sent, answer: Answer::Body(length) }
+        Self::new(path, sent, Answer::Body(length))
     }
 
     /// The same, each on a connection of its own.
@@ -38,7 +45,7 @@ impl Exchange {
         let sent = format!(
             "GET {path} HTTP/1.1\r\nHost: bench.test\r\nAccept: */*\r\nConnection: close\r\n\r\n"
         );
-        Self { sent: sent.into(), answer: Answer::LastBody(length) }
+        Self::new(path, sent.into(), Answer::LastBody(length))
     }
 
     /// POSTs that many bytes, which come back.
@@ -49,7 +56,7 @@ impl Exchange {
         )
         .into_bytes();
         sent.resize(sent.len() + length, b'1');
-        Self { sent, answer: Answer::Body(length) }
+        Self::new(path, sent, Answer::Body(length))
     }
 
     /// Sends a WebSocket message of that many bytes, which comes back.
@@ -57,7 +64,27 @@ impl Exchange {
         let payload = vec![b'2'; length];
         let mut answer = Vec::new();
         frame::write_from_server(&payload, &mut answer);
-        Self { sent: frame::from_client(&payload), answer: Answer::Bytes(answer.len()) }
+        Self::new("/tunnel", frame::from_client(&payload), Answer::Bytes(answer.len()))
+    }
+
+    /// The same inside TLS; not of messages.
+    pub fn over_tls(self) -> Self {
+        Self { tls: Some(client_config()), ..self }
+    }
+
+    fn new(path: &str, sent: Vec<u8>, answer: Answer) -> Self {
+        Self { path: path.to_owned(), sent, answer, tls: None }
+    }
+
+    /// What is asked for.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// How long the answer's body has to be.
+    pub fn body_length(&self) -> usize {
+        let (Answer::Body(length) | Answer::LastBody(length) | Answer::Bytes(length)) = self.answer;
+        length
     }
 
     fn is_tunnel(&self) -> bool {
@@ -77,7 +104,7 @@ pub enum Progress {
 
 /// A connection.
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     /// How much of the request is sent; none while it is idle.
     sent: Option<usize>,
     is_sending: bool,
@@ -102,7 +129,10 @@ impl Client {
                 switch(&mut stream)?;
             }
             stream.set_nonblocking(true)?;
-            Ok::<_, io::Error>(stream)
+            Ok::<_, io::Error>(match &exchange.tls {
+                Some(config) => Stream::Tls(Box::new(TlsStream::new(stream, config))),
+                None => Stream::Plain(stream),
+            })
         };
         let stream = connect().unwrap_or_else(|error| panic!("{addr}: {error}"));
         Self {
@@ -118,8 +148,8 @@ impl Client {
     }
 
     /// Its socket.
-    pub fn stream(&self) -> &TcpStream {
-        &self.stream
+    pub fn socket(&self) -> &TcpStream {
+        self.stream.tcp()
     }
 
     /// Takes the place of one whose connection has ended.
@@ -155,7 +185,11 @@ impl Client {
                 Err(error) => return Err(error),
             }
         }
-        self.is_sending = *sent < exchange.sent.len();
+        let flushed = match self.stream.flush() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
+            flushed => flushed.map(|()| true)?,
+        };
+        self.is_sending = !flushed || *sent < exchange.sent.len();
         Ok(())
     }
 

@@ -4,8 +4,11 @@
 //! compared, but it takes from the differences.
 
 mod client;
+pub mod h2load;
+mod stream;
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
@@ -21,8 +24,8 @@ const PATIENCE_MS: u16 = 10_000;
 /// Clients with their connections.
 pub struct Load {
     addr: SocketAddr,
-    exchange: Exchange,
-    clients: Vec<Client>,
+    /// Each with what it says.
+    clients: Vec<(Client, Rc<Exchange>)>,
     epoll: Epoll,
     scratch: Vec<u8>,
 }
@@ -43,14 +46,26 @@ pub struct Seen {
 impl Load {
     /// Connects that many clients, which send nothing yet.
     pub fn connect(addr: SocketAddr, connections: usize, exchange: Exchange) -> Self {
+        Self::connect_each(addr, [(connections, exchange)])
+    }
+
+    /// The same of clients that do not all say the same.
+    pub fn connect_each(
+        addr: SocketAddr,
+        mix: impl IntoIterator<Item = (usize, Exchange)>,
+    ) -> Self {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
-        let connect = |number: usize| {
+        let exchanges = mix.into_iter().flat_map(|(connections, exchange)| {
+            let exchange = Rc::new(exchange);
+            (0..connections).map(move |_| Rc::clone(&exchange))
+        });
+        let connect = |(number, exchange): (usize, Rc<Exchange>)| {
             let client = Client::connect(addr, &exchange);
-            epoll.add(client.stream(), event(EpollFlags::EPOLLIN, number)).unwrap();
-            client
+            epoll.add(client.socket(), event(EpollFlags::EPOLLIN, number)).unwrap();
+            (client, exchange)
         };
-        let clients = (0..connections).map(connect).collect();
-        Self { addr, exchange, clients, epoll, scratch: vec![0; 256 << 10] }
+        let clients = exchanges.enumerate().map(connect).collect();
+        Self { addr, clients, epoll, scratch: vec![0; 256 << 10] }
     }
 
     /// Goes on for that long, from where it was left. Answers that come later are counted when it goes
@@ -65,7 +80,7 @@ impl Load {
         let mut seen = Seen::default();
         let mut events = [EpollEvent::empty(); 256];
         for number in 0..self.clients.len() {
-            if self.clients[number].is_idle() {
+            if self.clients[number].0.is_idle() {
                 self.send(number);
             }
         }
@@ -77,19 +92,19 @@ impl Load {
             }
         }
         seen.took = began.elapsed();
-        let is_left_out = |client: &&Client| !client.is_answered_since(began);
-        seen.left_out = self.clients.iter().filter(is_left_out).count();
+        let clients = self.clients.iter();
+        seen.left_out = clients.filter(|(client, _)| !client.is_answered_since(began)).count();
         seen.latencies.sort_unstable();
         seen
     }
 
     fn step(&mut self, came: &EpollEvent, seen: &mut Seen) {
         let number = came.data() as usize;
-        let client = &mut self.clients[number];
         if came.events().contains(EpollFlags::EPOLLOUT) {
             return self.send(number);
         }
-        match client.receive(&self.exchange, &mut self.scratch) {
+        let (client, exchange) = &mut self.clients[number];
+        match client.receive(exchange, &mut self.scratch) {
             Ok(Progress::Waits) => {}
             Ok(Progress::Answered(latency)) => {
                 seen.add(latency);
@@ -97,10 +112,9 @@ impl Load {
             }
             Ok(Progress::Ended(latency)) => {
                 seen.add(latency);
-                let next = Client::connect(self.addr, &self.exchange);
-                self.clients[number] = next.after(&self.clients[number]);
+                *client = Client::connect(self.addr, exchange).after(client);
                 let added = event(EpollFlags::EPOLLIN, number);
-                self.epoll.add(self.clients[number].stream(), added).unwrap();
+                self.epoll.add(client.socket(), added).unwrap();
                 self.send(number);
             }
             Err(error) => panic!("{}: {error}", self.addr),
@@ -109,15 +123,15 @@ impl Load {
 
     /// Sends what can be of a client's request, and sees to it that the rest is.
     fn send(&mut self, number: usize) {
-        let client = &mut self.clients[number];
+        let (client, exchange) = &mut self.clients[number];
         let was_sending = client.is_sending();
-        client.send(&self.exchange).unwrap_or_else(|error| panic!("{}: {error}", self.addr));
+        client.send(exchange).unwrap_or_else(|error| panic!("{}: {error}", self.addr));
         if client.is_sending() != was_sending {
             let flags = match client.is_sending() {
                 true => EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT,
                 false => EpollFlags::EPOLLIN,
             };
-            self.epoll.modify(client.stream(), &mut event(flags, number)).unwrap();
+            self.epoll.modify(client.socket(), &mut event(flags, number)).unwrap();
         }
     }
 }

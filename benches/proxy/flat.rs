@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use crate::alone::Alone;
 use crate::figures::median;
 use crate::fleet::{Fleet, Protocol};
 use crate::load::{Exchange, Load};
@@ -40,8 +41,9 @@ pub struct Flat {
 }
 
 /// Sends that many requests, after a tenth as many that do not count: mostly GETs on kept connections, some
-/// POSTs of 16 KiB, and some on connections of their own.
-pub fn measure(requests: u64) -> Flat {
+/// POSTs of 16 KiB, and some on connections of their own. All connections are new after each sample; then
+/// others may measure.
+pub fn measure(requests: u64, alone: &mut Alone) -> Flat {
     let fleet = Fleet::start(1, Protocol::Http1, &[], None);
     let ours = &fleet.proxies[0];
     let mix = [
@@ -49,13 +51,19 @@ pub fn measure(requests: u64) -> Flat {
         (4, Exchange::post("/echo", 16 << 10)),
         (4, Exchange::get_and_close("/64", 64)),
     ];
-    let mut load = Load::connect_each(ours.addr, mix);
-    load.run_until(Duration::MAX, requests / 10);
+    let mut answer = |requests| {
+        alone.share();
+        let mut load = Load::connect_each(ours.addr, mix.clone());
+        let answered = load.run_until(Duration::MAX, requests).answered;
+        alone.end();
+        answered
+    };
+    answer(requests / 10);
     let began = Instant::now();
     let mut answered = 0;
     let samples = (1..=SAMPLES as u64).map(|number| {
         let wanted = requests * number / SAMPLES as u64;
-        answered += load.run_until(Duration::MAX, wanted.saturating_sub(answered)).answered;
+        answered += answer(wanted.saturating_sub(answered));
         Sample {
             requests: answered,
             pss: of_tree(ours.root, "Pss"),

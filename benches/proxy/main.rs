@@ -113,9 +113,8 @@ fn main() {
         }
     }
     if is_wanted("flat") && !short {
-        // It takes no time, so that it needs nobody to be quiet.
         alone.end();
-        let flat = flat::measure(number("REQUESTS", MANY, MANY));
+        let flat = flat::measure(number("REQUESTS", MANY, MANY), &mut alone);
         report::print_flat(&flat);
         report.flat = Some(flat);
     }

@@ -31,16 +31,25 @@ pub fn print_rows(rows: &[Row]) {
 /// Prints what came of a contest.
 pub fn print_contest(what: &str, results: &[Result]) {
     println!(
-        "\n{what:<24} {:>8} {:>8} {:>6} {:>10} {:>7} {:>9} {:>7} {:>6}",
-        "p50 ms", "p90 ms", "ratio", "out p50 ms", "lost", "lost/save", "again", "saves"
+        "\n{what:<22} {:>8} {:>7} {:>7} {:>6} {:>9} {:>10} {:>7} {:>9} {:>7} {:>6}",
+        "waits ms",
+        "p50 ms",
+        "p90 ms",
+        "ratio",
+        "installed",
+        "out p50 ms",
+        "lost",
+        "lost/save",
+        "again",
+        "saves"
     );
-    for Result { name, answered, ratio, out, lost, repeated, .. } in results {
+    for Result { name, waits, answered, ratio, to_installed, out, lost, repeated, .. } in results {
         let (saves, out) = (answered.rounds(), out.percentile(50));
         let [half, most] = [50, 90].map(|percent| answered.percentile(percent));
         let each = *lost as f64 / saves as f64;
         println!(
-            "{name:<24} {half:>8.0} {most:>8.0} {ratio:>6.2} {out:>10.0} {lost:>7} {each:>9.1} \
-             {repeated:>7} {saves:>6}"
+            "{name:<22} {waits:>8} {half:>7.0} {most:>7.0} {ratio:>6.2} {to_installed:>9.2} \
+             {out:>10.0} {lost:>7} {each:>9.1} {repeated:>7} {saves:>6}"
         );
     }
 }
@@ -60,7 +69,9 @@ pub fn write(path: &Path, short: bool, rows: &[Row], good: &[Result], broken: &[
         json!({
             "name": it.name,
             "answered": figures(&it.answered),
+            "waits_ms": it.waits,
             "ratio": it.ratio,
+            "ratio_to_installed": it.to_installed,
             "out": figures(&it.out),
             "requests": it.requests,
             "lost": it.lost,

@@ -1,11 +1,8 @@
 //! Builds workers into the source tree: `workers/<name>/bin/<name>`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use jiff::Timestamp;
@@ -14,12 +11,13 @@ use super::cargo::Ending;
 use super::concern::{Concern, Concerns};
 use super::error::BuildError;
 use super::inputs::Inputs;
+use super::install::install;
 use super::legacy::Routed;
 use super::program::{Catalogue, Program, Recipe, Worker};
 use super::record::Record;
 use super::report::Report;
 use super::runner::{Made, Ran, Runner};
-use super::{Profile, Project, Skipped};
+use super::{Profile, Project, Skipped, Verdict};
 use crate::ids::{RoutePath, WorkerName};
 use crate::store::digest::{self, DigestCache};
 
@@ -73,7 +71,7 @@ pub enum Together {
 pub fn build(project: &Project, report: &dyn Report) -> Result<DevBuild, BuildError> {
     let tree = SourceTree::read(project.clone())?;
     let stale = tree.stale()?;
-    let built = tree.build(&stale, report)?.finish()?;
+    let built = tree.build(&stale, None, report)?.finish()?;
     let outcome = |name| built.get(name).copied().unwrap_or(Outcome::UpToDate);
     let workers = tree.workers().map(|name| (name.clone(), outcome(name))).collect();
     let programs = tree.programs();
@@ -127,6 +125,13 @@ impl SourceTree {
         })
     }
 
+    /// Whether a build of the worker can be begun ahead: cargo and go go on from wherever they were
+    /// stopped, which is not to be expected of a command of the project's own.
+    pub fn can_be_stopped(&self, worker: &WorkerName) -> bool {
+        let recipe = self.worker(worker).map(|worker| &worker.program.recipe);
+        matches!(recipe, Some(Recipe::Cargo { .. } | Recipe::Go))
+    }
+
     /// The workers whose inputs have changed since they were last built here. Reads all of them.
     ///
     /// # Errors
@@ -153,13 +158,15 @@ impl SourceTree {
         Ok(inputs.digest_with(&record.embedded)? == record.inputs_md5)
     }
 
-    /// Builds those of `workers` that there are.
+    /// Builds those of `workers` that there are. A build that is begun `ahead` compiles at once, and
+    /// waits before anything comes of it. Blocks.
     ///
     /// # Errors
     /// See [`BuildError`]; a worker that does not build is none, but [`Outcome::Failed`].
     pub fn build(
         &self,
         workers: &[WorkerName],
+        ahead: Option<&Arc<Verdict>>,
         report: &dyn Report,
     ) -> Result<Built<'_>, BuildError> {
         let wanted: Vec<_> = workers.iter().filter_map(|name| self.worker(name)).collect();
@@ -191,6 +198,7 @@ impl SourceTree {
             catalogue: &self.catalogue,
             profile: Profile::Dev,
             stamp: None,
+            ahead,
             report,
         };
         // What is digested beside the compiler may be newer than what that has read. It says so
@@ -272,53 +280,6 @@ impl Built<'_> {
         }
         Ok(outcomes)
     }
-}
-
-/// Puts `executable` at `bin/<name>` by rename, unless the same bytes are there.
-pub(super) fn install(executable: &Path, bin: &Path, name: &str) -> Result<bool, BuildError> {
-    let target = bin.join(name);
-    let temporary = bin.join(format!(".{name}.{}", process::id()));
-    let put = || -> io::Result<bool> {
-        if is_same(executable, &target)? {
-            return Ok(false);
-        }
-        fs::create_dir_all(bin)?;
-        fs::copy(executable, &temporary)?;
-        fs::rename(&temporary, &target)?;
-        Ok(true)
-    };
-    put().map_err(|source| {
-        // The first error is the one to tell.
-        let _ = fs::remove_file(&temporary);
-        BuildError::io(&target, source)
-    })
-}
-
-/// Whether two files have the same bytes. Reads no further than the first that differ.
-fn is_same(new: &Path, old: &Path) -> io::Result<bool> {
-    let old = match File::open(old) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        old => old?,
-    };
-    let new = File::open(new)?;
-    let size = new.metadata()?.len();
-    if size != old.metadata()?.len() {
-        return Ok(false);
-    }
-    const CHUNK: usize = 256 << 10;
-    let (mut a, mut b) = (Vec::with_capacity(CHUNK), Vec::with_capacity(CHUNK));
-    let mut left = size;
-    while left > 0 {
-        for (file, chunk) in [(&new, &mut a), (&old, &mut b)] {
-            chunk.clear();
-            file.take(CHUNK as u64).read_to_end(chunk)?;
-        }
-        if a != b || a.is_empty() {
-            return Ok(false);
-        }
-        left = left.saturating_sub(a.len() as u64);
-    }
-    Ok(true)
 }
 
 // Shared between the threads of a session.

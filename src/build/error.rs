@@ -95,6 +95,9 @@ pub enum BuildError {
         /// What it said.
         message: String,
     },
+    /// It was begun ahead, and was not wanted in the end.
+    #[error("the build was stopped, as its sources have changed")]
+    Stopped,
     /// Compilers or build commands failed; they have said why.
     #[error("build failed: {}", .0.join(", "))]
     Failed(Vec<String>),

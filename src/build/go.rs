@@ -1,15 +1,18 @@
 //! Go programs: what they are made from, and their build.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::compiler::{Compiler, read_all};
 use super::error::BuildError;
 use super::inputs::Inputs;
 use super::program::Program;
 use super::report::{Diagnostic, Event, Place, Report};
-use super::{Profile, Stamp};
+use super::{Profile, Stamp, Verdict};
 use crate::config::settings::BuildSettings;
 
 /// What `go list -json` says of a package that is built into the program.
@@ -120,24 +123,46 @@ fn add_package(package: &Package, inputs: &mut Inputs) -> Result<(), BuildError>
     lists.into_iter().flatten().try_for_each(|file| inputs.file(&package.dir.join(file)))
 }
 
-/// Builds the program into `output`. `false` when it does not compile, which `report` has heard.
-pub(super) fn build(
-    program: &Program,
-    settings: &BuildSettings,
-    stamp: Option<&Stamp>,
-    output: &Path,
-    report: &dyn Report,
-) -> Result<bool, BuildError> {
-    let mut go = go(program);
-    go.args(["build", "-trimpath", "-o"]).arg(output);
-    go.arg("-ldflags").arg(link_flags(settings, stamp));
-    let built = run(go.arg("./src"))?;
-    let text = String::from_utf8_lossy(&built.stderr);
-    if !text.trim().is_empty() {
-        let error = text.lines().find_map(|line| place(&program.folder, line));
-        report.event(Event::Diagnostic(Diagnostic { text: &text, error: error.as_ref() }));
+/// How go is to be called.
+pub(super) struct Build<'a> {
+    pub(super) program: &'a Program,
+    pub(super) settings: &'a BuildSettings,
+    pub(super) stamp: Option<&'a Stamp>,
+    /// Of a build that is begun ahead.
+    pub(super) ahead: Option<&'a Arc<Verdict>>,
+}
+
+impl Build<'_> {
+    /// Builds the program into `output`. `false` when it does not compile, which `report` has heard.
+    pub(super) fn run(&self, output: &Path, report: &dyn Report) -> Result<bool, BuildError> {
+        let mut go = go(self.program);
+        go.args(["build", "-trimpath", "-o"]).arg(output);
+        go.arg("-ldflags").arg(link_flags(self.settings, self.stamp)).arg("./src");
+        let temporary = output.with_extension("tmp");
+        if self.ahead.is_some() {
+            fs::create_dir_all(&temporary).map_err(|source| BuildError::io(&temporary, source))?;
+            go.env("GOTMPDIR", &temporary);
+        }
+        let go = go.stdout(Stdio::null()).stderr(Stdio::piped());
+        let failed = |error| BuildError::io("go", error);
+        let mut go = Compiler::spawn(go, self.ahead).map_err(failed)?;
+        let text = go.stderr().map(read_all).unwrap_or_default();
+        let built = go.wait().map_err(failed)?;
+        if built.code().is_none() {
+            // It was stopped: what it left half written the next would take for whole.
+            for left in [fs::remove_file(output), fs::remove_dir_all(&temporary)] {
+                if let Err(error) = left {
+                    tracing::debug!(%error, "nothing to remove");
+                }
+            }
+        }
+        if !text.trim().is_empty() {
+            let error = text.lines().find_map(|line| place(&self.program.folder, line));
+            let error = error.as_ref();
+            report.event(Event::Diagnostic(Diagnostic { text: &text, error }));
+        }
+        Ok(built.success())
     }
-    Ok(built.status.success())
 }
 
 /// What a line such as `src/main.go:14:9: undefined: x` is about. Its path is relative to `folder`,

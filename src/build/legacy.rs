@@ -3,8 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::dev::install;
 use super::error::BuildError;
+use super::install::install;
 use super::production::Production;
 use crate::ids::RoutePath;
 

@@ -5,12 +5,14 @@
 
 mod cargo;
 mod command;
+mod compiler;
 mod concern;
 pub mod dev;
 pub mod error;
 pub mod git;
 mod go;
 mod inputs;
+mod install;
 pub mod legacy;
 mod parts;
 pub mod production;
@@ -20,6 +22,7 @@ pub mod report;
 mod reuse;
 mod runner;
 pub mod toolchain;
+mod verdict;
 
 use std::path::{Path, PathBuf};
 
@@ -31,6 +34,7 @@ pub use error::BuildError;
 use git::GitFacts;
 pub use program::Skipped;
 pub use toolchain::Toolchain;
+pub use verdict::Verdict;
 
 /// The project to build, and how.
 #[derive(Debug, Clone)]

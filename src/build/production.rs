@@ -177,8 +177,8 @@ impl Assembly<'_> {
             Ok(())
         };
         let (project, catalogue) = (self.project, self.catalogue);
-        let runner =
-            Runner { project, catalogue, profile: Profile::Release, stamp, report: self.report };
+        let (profile, report) = (Profile::Release, self.report);
+        let runner = Runner { project, catalogue, profile, stamp, ahead: None, report };
         let failed = runner.run(&changed, &place)?.failed;
         if failed.is_empty() { Ok(all) } else { Err(BuildError::Failed(failed)) }
     }

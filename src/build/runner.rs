@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use super::error::BuildError;
 use super::program::{Catalogue, Program, Recipe};
 use super::record;
 use super::report::{Event, Report};
-use super::{Profile, Project, Stamp, command, go};
+use super::{Profile, Project, Stamp, Verdict, command, go};
 
 /// What a build has left.
 #[derive(Clone)]
@@ -32,6 +32,8 @@ pub(super) struct Runner<'a> {
     pub(super) catalogue: &'a Catalogue,
     pub(super) profile: Profile,
     pub(super) stamp: Option<&'a Stamp>,
+    /// Of a build that is begun ahead.
+    pub(super) ahead: Option<&'a Arc<Verdict>>,
     pub(super) report: &'a dyn Report,
 }
 
@@ -46,7 +48,8 @@ pub(super) struct Ran {
 }
 
 impl Runner<'_> {
-    /// Builds all of `programs` that can be built, and hands each to `place`.
+    /// Builds all of `programs` that can be built, and hands each to `place`, once the build is
+    /// wanted.
     pub(super) fn run(&self, programs: &[&Program], place: &Place<'_>) -> Result<Ran, BuildError> {
         if programs.is_empty() {
             return Ok(Ran::default());
@@ -94,10 +97,16 @@ impl Runner<'_> {
             jobs: self.jobs(),
             target_dir: &target_dir,
             stamp: self.stamp,
+            ahead: self.ahead,
             colour: self.project.colour,
             progress: self.project.progress,
         };
-        let built = self.timed(|| run.run(self.report))?;
+        let built = self.timed(|| run.run(self.report));
+        if let Err(stopped) = self.decided() {
+            built.into_iter().filter_map(|built| built.ending).for_each(Ending::wait);
+            return Err(stopped);
+        }
+        let built = built?;
         for (program, binary) in wanted {
             match built.executables.get(&binary.package) {
                 Some(executable) => place(program, &Made::Executable(executable.clone()))?,
@@ -106,6 +115,11 @@ impl Runner<'_> {
         }
         ran.endings.extend(built.ending);
         Ok(())
+    }
+
+    /// Waits, in a build that was begun ahead, until it is wanted or was stopped.
+    fn decided(&self) -> Result<(), BuildError> {
+        self.ahead.map_or(Ok(()), |verdict| verdict.wait())
     }
 
     /// Tells how long a compiler took.
@@ -136,7 +150,9 @@ impl Runner<'_> {
                 // The guard must not outlive this line, or builds would wait for each other.
                 let taken = next.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some(program) = taken else { return Ok(failed) };
-                match self.timed(|| self.alone(program))? {
+                let made = self.timed(|| self.alone(program));
+                self.decided()?;
+                match made? {
                     Some(made) => place(program, &made)?,
                     None => failed.push(program.name.clone()),
                 }
@@ -173,7 +189,8 @@ impl Runner<'_> {
                 };
                 prepare().map_err(|source| BuildError::io(&folder, source))?;
                 let output = folder.join(&program.name);
-                let built = go::build(program, settings, self.stamp, &output, self.report)?;
+                let go = go::Build { program, settings, stamp: self.stamp, ahead: self.ahead };
+                let built = go.run(&output, self.report)?;
                 Ok(built.then_some(Made::Executable(output)))
             }
             Recipe::Ready | Recipe::Cargo { .. } => Ok(Some(Made::BinFolder)),

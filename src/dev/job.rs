@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::build::dev::{Outcome, SourceTree, Together};
 use crate::build::report::{Diagnostic, Event, Place, Report};
+use crate::build::{BuildError, Verdict};
 use crate::ids::WorkerName;
 
 /// The longest log that is kept, in bytes.
@@ -24,6 +25,15 @@ pub(super) struct Job {
     pub(super) tree: Arc<SourceTree>,
     /// Set where sources have changed since the build began.
     pub(super) outdated: Arc<AtomicBool>,
+    /// Of a build that is begun ahead.
+    pub(super) ahead: Option<Arc<Verdict>>,
+}
+
+/// How a build has ended.
+pub(super) enum Ended {
+    Done(Done),
+    /// It was begun ahead and stopped, and has left nothing.
+    Stopped(Together),
 }
 
 /// What a build has come to.
@@ -48,16 +58,20 @@ pub(super) struct Said {
 impl Job {
     /// Builds, tells `done` as soon as programs lie in their places, and then remembers what they
     /// were made from. Blocks.
-    pub(super) fn run(self, done: &mpsc::UnboundedSender<Done>) {
-        let Self { group, workers, tree, outdated } = self;
+    pub(super) fn run(self, ended: &mpsc::UnboundedSender<Ended>) {
+        let Self { group, workers, tree, outdated, ahead } = self;
         let said = Listener::default();
         let names: Vec<_> = workers.iter().cloned().collect();
-        let built = tree.build(&names, &said);
+        let built = tree.build(&names, ahead.as_ref(), &said);
+        // Where the session has ended there is nobody to tell.
+        if let Err(BuildError::Stopped) = built {
+            let _ = ended.send(Ended::Stopped(group));
+            return;
+        }
         let outcomes = built.as_ref().map(|built| built.outcomes());
         let outcomes = outcomes.map_err(|error| error.to_string());
         let said = said.into_said();
-        // Where the session has ended there is nobody to tell.
-        let _ = done.send(Done { group, workers, outcomes, said });
+        let _ = ended.send(Ended::Done(Done { group, workers, outcomes, said }));
         // What was digested may be newer than what was built.
         if let Ok(built) = built
             && !outdated.load(Ordering::Acquire)

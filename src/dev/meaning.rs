@@ -23,6 +23,11 @@ pub(super) struct Meaning {
 }
 
 impl Meaning {
+    /// Whether it is to be found out anew what there is to build.
+    pub(super) fn reads_anew(&self) -> bool {
+        !self.configuration.is_empty() || !self.structure.is_empty()
+    }
+
     /// Whether any of it is configuration: the server's, or a worker's own.
     pub(super) fn has_configuration(&self) -> bool {
         !self.configuration.is_empty()

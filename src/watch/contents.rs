@@ -21,6 +21,9 @@ const LARGEST: u64 = 4 << 20;
 /// the granularity of the file system's clock would not change them.
 const SETTLED: Duration = Duration::from_secs(2);
 
+/// Files that are not what they were, with what they are now; `None` where they are gone.
+pub type Different = BTreeMap<PathBuf, Option<Known>>;
+
 /// The selected files of a project, as they were last looked at.
 pub struct Contents {
     root: PathBuf,
@@ -29,15 +32,17 @@ pub struct Contents {
 }
 
 /// What a folder has, but for the folders in it.
-#[derive(Default)]
+#[derive(Default, Clone)]
 struct Folder {
     /// While the folder has these times it has the same names; `None` where that is not sure.
     settled: Option<Stamp>,
     files: BTreeMap<OsString, Known>,
 }
 
+/// What is known of a file that was looked at. Whoever writes to it makes another of it, even with
+/// the same content: in between there may be half of that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Known {
+pub struct Known {
     stamp: Stamp,
     content: Content,
 }
@@ -69,7 +74,7 @@ impl Stamp {
 enum Content {
     /// The digest of its bytes, and whether it may be executed.
     Digest([u8; 16], bool),
-    /// Of a file too large to be read.
+    /// Of a file too large to be read: its times.
     Unread(Stamp),
 }
 
@@ -77,7 +82,7 @@ impl Contents {
     /// Reads every selected file below `root`. Blocks.
     pub fn read(root: &Path, selection: Arc<dyn Selection>) -> Self {
         let mut contents = Self { root: root.to_owned(), selection, folders: BTreeMap::new() };
-        contents.enter(root, &mut BTreeSet::new());
+        contents.enter(root, &mut Different::new());
         contents
     }
 
@@ -85,8 +90,8 @@ impl Contents {
     pub fn select(&mut self, selection: Arc<dyn Selection>) {
         self.selection = selection;
         let root = self.root.clone();
-        self.forget_below(&root, &mut BTreeSet::new());
-        self.enter(&root, &mut BTreeSet::new());
+        self.forget_below(&root, &mut Different::new());
+        self.enter(&root, &mut Different::new());
     }
 
     /// How many files there are.
@@ -96,8 +101,8 @@ impl Contents {
 
     /// Looks at `paths`, which may be folders or gone, and returns those files that are not what
     /// they were. Blocks.
-    pub fn compare(&mut self, paths: &BTreeSet<PathBuf>) -> BTreeSet<PathBuf> {
-        let mut changed = BTreeSet::new();
+    pub fn compare(&mut self, paths: &BTreeSet<PathBuf>) -> Different {
+        let mut changed = Different::new();
         // A folder's rules apply to all of its files: they are read once for each folder.
         let mut by_folder: BTreeMap<&Path, BTreeSet<OsString>> = BTreeMap::new();
         for path in paths {
@@ -120,10 +125,24 @@ impl Contents {
         changed
     }
 
+    /// What [`Contents::compare`] would return, which it goes on to do. Blocks.
+    pub fn peek(&self, paths: &BTreeSet<PathBuf>) -> Different {
+        let mut folders = BTreeMap::new();
+        for path in paths {
+            let folder = path.parent().and_then(|folder| self.folders.get_key_value(folder));
+            let below = self.folders.range(path.clone()..);
+            let below = below.take_while(|(folder, _)| folder.starts_with(path));
+            let all = folder.into_iter().chain(below);
+            folders.extend(all.map(|(path, folder)| (path.clone(), folder.clone())));
+        }
+        let (root, selection) = (self.root.clone(), Arc::clone(&self.selection));
+        Self { root, selection, folders }.compare(paths)
+    }
+
     /// Looks at all files, and returns those that are not what they were. Reads only those whose
     /// times have changed, and lists only folders that may have other names in them. Blocks.
-    pub fn compare_all(&mut self) -> BTreeSet<PathBuf> {
-        let mut changed = BTreeSet::new();
+    pub fn compare_all(&mut self) -> Different {
+        let mut changed = Different::new();
         let folders: Vec<_> = self.folders.keys().cloned().collect();
         for path in folders {
             let Some(folder) = self.folders.get_mut(&path) else { continue };
@@ -144,14 +163,14 @@ impl Contents {
     }
 
     /// Looks through a folder and all that is below it.
-    fn enter(&mut self, path: &Path, changed: &mut BTreeSet<PathBuf>) {
+    fn enter(&mut self, path: &Path, changed: &mut Different) {
         for folder in walk(path, &self.selection, false).folders {
             self.list(&folder, &|_| true, changed);
         }
     }
 
     /// Looks through folders directly in `path` that are not known.
-    fn enter_new(&mut self, path: &Path, changed: &mut BTreeSet<PathBuf>) {
+    fn enter_new(&mut self, path: &Path, changed: &mut Different) {
         let folders = walk(path, &self.selection, true).folders;
         for folder in folders.iter().filter(|folder| *folder != path) {
             if !self.folders.contains_key(folder) {
@@ -167,7 +186,7 @@ impl Contents {
         &mut self,
         path: &Path,
         anew: &dyn Fn(&std::ffi::OsStr) -> bool,
-        changed: &mut BTreeSet<PathBuf>,
+        changed: &mut Different,
     ) {
         // Before the names are read: one that comes later must not be taken for known.
         let settled = settled(path);
@@ -181,36 +200,31 @@ impl Contents {
             match known_now(&file, known, anew(name)) {
                 Some(now) => {
                     if known.map(|known| known.content) != Some(now.content) {
-                        changed.insert(file.clone());
+                        changed.insert(file.clone(), Some(now));
                     }
                     folder.files.insert(name.to_owned(), now);
                 }
-                None if known.is_some() => drop(changed.insert(file)),
+                None if known.is_some() => drop(changed.insert(file, None)),
                 None => {}
             }
         }
-        changed.extend(before.into_keys().map(|name| path.join(name)));
+        changed.extend(before.into_keys().map(|name| (path.join(name), None)));
     }
 
     /// Forgets a folder that is gone, and all that is below it.
-    fn forget_below(&mut self, path: &Path, changed: &mut BTreeSet<PathBuf>) {
+    fn forget_below(&mut self, path: &Path, changed: &mut Different) {
         let below = self.folders.range(path.to_owned()..).map(|(folder, _)| folder);
         let gone: Vec<_> = below.take_while(|folder| folder.starts_with(path)).cloned().collect();
         for path in gone {
             let folder = self.folders.remove(&path).unwrap_or_default();
-            changed.extend(folder.files.into_keys().map(|name| path.join(name)));
+            changed.extend(folder.files.into_keys().map(|name| (path.join(name), None)));
         }
     }
 }
 
 impl Folder {
     /// Looks at the files whose names are known, in the folder that is open.
-    fn compare(
-        &mut self,
-        path: &Path,
-        opened: &impl std::os::fd::AsFd,
-        changed: &mut BTreeSet<PathBuf>,
-    ) {
+    fn compare(&mut self, path: &Path, opened: &impl std::os::fd::AsFd, changed: &mut Different) {
         for (name, known) in &mut self.files {
             let stat = statat(opened, name, AtFlags::SYMLINK_NOFOLLOW);
             if stat.is_ok_and(|stat| Stamp::of(&stat) == known.stamp) {
@@ -220,7 +234,7 @@ impl Folder {
             // One that is gone changes the folder's times, and is found by those.
             let Some(now) = known_now(&file, Some(*known), false) else { continue };
             if now.content != known.content {
-                changed.insert(file);
+                changed.insert(file, Some(now));
             }
             *known = now;
         }

@@ -23,6 +23,9 @@ const AROUND: Duration = Duration::from_millis(300);
 /// How long it takes to see that code is broken, and to mend it.
 const MENDING: Duration = Duration::from_secs(2);
 
+/// Which contender is tqserver as it is installed.
+const INSTALLED: usize = 0;
+
 /// What is written to be broken.
 const BROKEN: &str = "fn main() { nonsense }";
 
@@ -32,11 +35,15 @@ pub struct Result {
     pub name: &'static str,
     /// Whether it is tqserver.
     pub ours: bool,
+    /// How long it waits for further changes, in milliseconds; tqserver builds meanwhile.
+    pub waits: u32,
     /// From the save of good code to its first answer.
     pub answered: Figures,
     /// The same as a multiple, in the same round, of that of the tqserver that waits as long for
     /// further changes; the median.
     pub ratio: f64,
+    /// The same, of that of tqserver as it is installed.
+    pub to_installed: f64,
     /// How long requests were lost in a round.
     pub out: Figures,
     /// How many requests there were in all rounds.
@@ -56,7 +63,8 @@ pub struct Contest {
 impl Contest {
     /// Starts them, and has each build once. `watchexec` is the program.
     pub fn begin(watchexec: &Path) -> Self {
-        // Each beside a tqserver that waits as long for further changes: 100 ms is its default.
+        // Each beside a tqserver that waits as long for further changes: 100 ms is its default, and so
+        // that of the first.
         let contenders = vec![
             Contender::tqserver("tqserver dev", 100),
             Contender::restarter(),
@@ -81,13 +89,17 @@ impl Contest {
         let result = |(contender, rounds): (&Contender, &Vec<(Duration, Seen)>)| {
             let like = |other: &Contender| other.ours && other.waits == contender.waits;
             let like = self.contenders.iter().position(like).expect("one that waits as long");
-            let pairs = rounds.iter().zip(&seen[like]);
-            let ratios = pairs.map(|((one, _), (other, _))| one.div_duration_f64(*other));
+            let to = |other: usize| {
+                let pairs = rounds.iter().zip(&seen[other]);
+                median(pairs.map(|((one, _), (other, _))| one.div_duration_f64(*other)).collect())
+            };
             Result {
                 name: contender.name,
                 ours: contender.ours,
+                waits: contender.waits,
                 answered: rounds.iter().map(|(answered, _)| *answered).collect(),
-                ratio: median(ratios.collect()),
+                ratio: to(like),
+                to_installed: to(INSTALLED),
                 out: rounds.iter().map(|(_, seen)| seen.out()).collect(),
                 requests: rounds.iter().map(|(_, seen)| seen.requests).sum(),
                 lost: rounds.iter().map(|(_, seen)| seen.lost).sum(),

@@ -2,17 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use cargo_metadata::diagnostic::DiagnosticLevel;
 use cargo_metadata::{Message, MessageIter, PackageId};
 
+use super::super::compiler::{Compiler, read_all};
 use super::super::error::BuildError;
 use super::super::report::{Diagnostic, Event, Place, Report};
-use super::super::{Profile, Stamp};
+use super::super::{Profile, Stamp, Verdict};
 use super::{Binary, Workspace};
 
 /// Where mold is `ld` (mold(1), "-run"; the folder of Debian's package).
@@ -43,13 +45,15 @@ pub(in super::super) struct CargoRun<'a> {
     pub(in super::super) jobs: usize,
     pub(in super::super) target_dir: &'a Path,
     pub(in super::super) stamp: Option<&'a Stamp>,
+    /// Of a build that is begun ahead.
+    pub(in super::super) ahead: Option<&'a Arc<Verdict>>,
     pub(in super::super) colour: bool,
     /// Whether cargo tells on stderr how far it is; otherwise its own errors go to `report`.
     pub(in super::super) progress: bool,
 }
 
 impl Ending {
-    fn of(mut cargo: Child, messages: MessageIter<impl BufRead + Send + 'static>) -> Self {
+    fn of(cargo: Compiler, messages: MessageIter<impl BufRead + Send + 'static>) -> Self {
         Self(thread::spawn(move || {
             // There are none, but a pipe that nobody reads would be an error to it.
             messages.take_while(Result::is_ok).for_each(drop);
@@ -73,11 +77,11 @@ impl CargoRun<'_> {
             io::ErrorKind::NotFound => BuildError::NoRust,
             _ => BuildError::io("cargo", error),
         };
-        let mut cargo = self.command().spawn().map_err(spawn)?;
+        let mut cargo = Compiler::spawn(&mut self.command(), self.ahead).map_err(spawn)?;
         // Beside stdout, or one of the two would fill up while the other is read.
-        let words = cargo.stderr.take().map(|stderr| thread::spawn(|| read_all(stderr)));
+        let words = cargo.stderr().map(|stderr| thread::spawn(|| read_all(stderr)));
         let mut executables = BTreeMap::new();
-        if let Some(stdout) = cargo.stdout.take() {
+        if let Some(stdout) = cargo.stdout() {
             let mut messages = Message::parse_stream(BufReader::new(stdout));
             while let Some(message) = messages.next() {
                 match message.map_err(|source| BuildError::io("cargo", source))? {
@@ -176,12 +180,4 @@ impl CargoRun<'_> {
         }
         command
     }
-}
-
-/// What a stream says until it ends, as far as it is text.
-fn read_all(mut stream: impl Read) -> String {
-    let mut bytes = Vec::new();
-    // What could be read is better than nothing.
-    let _ = stream.read_to_end(&mut bytes);
-    String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -1,15 +1,17 @@
 //! Builds: what is wanted, what runs, and what has come out.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::Instant;
 
 use super::super::announce::Cycle;
-use super::super::job::{Done, Job};
+use super::super::job::{Done, Ended, Job};
 use super::{Beside, Session};
 use crate::admin::events::EventKind;
-use crate::build::dev::Outcome;
+use crate::build::Verdict;
+use crate::build::dev::{Outcome, Together};
 use crate::ids::WorkerName;
 use crate::rollout::actor::RolloutHandle;
 
@@ -18,6 +20,7 @@ impl Session {
         let text = "building everything anew".to_owned();
         self.feed.publish(EventKind::Notice { text });
         let now = Instant::now();
+        self.give_up_ahead();
         self.read_anew(now).await;
         let all: Vec<_> = self.tree.iter().flat_map(|tree| tree.workers()).cloned().collect();
         self.want(all, Some(now));
@@ -45,25 +48,52 @@ impl Session {
 
     /// Begins the builds that can begin.
     pub(super) fn build(&mut self) {
-        let Some(tree) = self.tree.clone() else { return };
+        if self.tree.is_none() {
+            return;
+        }
         while let Some((group, workers)) = self.queue.next() {
-            self.feed.publish(EventKind::Building { workers: workers.iter().cloned().collect() });
-            for worker in workers.iter().filter(|it| self.announcer.serving(it).is_none()) {
-                self.browsers.building(worker);
+            self.tell_building(&workers);
+            self.begin(group, workers, None);
+        }
+    }
+
+    pub(super) fn tell_building(&self, workers: &BTreeSet<WorkerName>) {
+        self.feed.publish(EventKind::Building { workers: workers.iter().cloned().collect() });
+        for worker in workers.iter().filter(|it| self.announcer.serving(it).is_none()) {
+            self.browsers.building(worker);
+        }
+    }
+
+    /// Begins a build beside us.
+    pub(super) fn begin(
+        &mut self,
+        group: Together,
+        workers: BTreeSet<WorkerName>,
+        ahead: Option<Arc<Verdict>>,
+    ) {
+        let Some(tree) = self.tree.clone() else { return };
+        let outdated = Arc::new(AtomicBool::new(false));
+        self.outdated.insert(group.clone(), Arc::clone(&outdated));
+        let job = Job { group, workers, tree, outdated, ahead };
+        let ended = self.ended.0.clone();
+        self.beside.spawn_blocking(move || {
+            job.run(&ended);
+            Beside::Job
+        });
+    }
+
+    pub(super) fn ended(&mut self, ended: Ended, rollout: &RolloutHandle) {
+        match ended {
+            Ended::Done(done) => self.built(done, rollout),
+            Ended::Stopped(group) => {
+                self.queue.finished(&group);
+                self.outdated.remove(&group);
             }
-            let outdated = Arc::new(AtomicBool::new(false));
-            self.outdated.insert(group.clone(), Arc::clone(&outdated));
-            let job = Job { group, workers, tree: Arc::clone(&tree), outdated };
-            let done = self.done.0.clone();
-            self.beside.spawn_blocking(move || {
-                job.run(&done);
-                Beside::Job
-            });
         }
     }
 
     /// A build has ended: has served what came out.
-    pub(super) fn built(&mut self, done: Done, rollout: &RolloutHandle) {
+    fn built(&mut self, done: Done, rollout: &RolloutHandle) {
         let Done { group, workers, outcomes, mut said } = done;
         let took = said.took;
         self.queue.finished(&group);

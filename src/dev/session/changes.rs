@@ -11,9 +11,19 @@ use crate::admin::events::EventKind;
 use crate::build::Concern;
 use crate::ids::WorkerName;
 use crate::rollout::actor::RolloutHandle;
+use crate::watch::contents::Different;
 use crate::watch::tree::Changes;
 
 impl Session {
+    /// Looks, beside us, at what of the files noticed so far has another content than before.
+    pub(super) fn peek(&mut self, paths: BTreeSet<PathBuf>) {
+        let Some(contents) = self.contents.take() else { return };
+        self.beside.spawn_blocking(move || {
+            let different = contents.peek(&paths);
+            Beside::Peeked(contents, different)
+        });
+    }
+
     /// Looks, beside us, at what of the noticed files has another content than before.
     pub(super) fn compare(&mut self, changes: Changes) {
         let Some(mut contents) = self.contents.take() else { return };
@@ -29,24 +39,25 @@ impl Session {
     /// Acts on files that have another content than before.
     pub(super) async fn changed(
         &mut self,
-        changed: BTreeSet<PathBuf>,
+        different: &Different,
         changes: Changes,
         rollout: &RolloutHandle,
     ) {
-        if changed.is_empty() {
+        if different.is_empty() {
+            self.give_up_ahead();
             let paths: Vec<_> = changes.paths.iter().map(|path| self.shown(path)).collect();
             if !paths.is_empty() {
                 self.feed.publish(EventKind::Unchanged { paths });
             }
             return;
         }
-        let meaning = self.meaning(changed);
-        let read_anew = !meaning.configuration.is_empty() || !meaning.structure.is_empty();
+        let meaning = self.meaning(different);
         self.tell(&meaning);
-        if read_anew {
+        let begun = self.row_is_over(&meaning, different, changes.last);
+        if meaning.reads_anew() {
             self.read_anew(changes.last).await;
         }
-        if read_anew || !meaning.resources.is_empty() {
+        if meaning.reads_anew() || !meaning.resources.is_empty() {
             // A folder of public files may have come or gone, and templates may call for a new
             // generation.
             self.reload(rollout, meaning.has_configuration());
@@ -54,17 +65,16 @@ impl Session {
         for (worker, resources) in meaning.resources {
             self.resources_changed(worker, &resources, changes.last);
         }
-        for (worker, _) in meaning.sources {
-            self.want([worker], Some(changes.last));
-        }
+        let others = meaning.sources.into_keys().filter(|worker| !begun.contains(worker));
+        self.want(others, Some(changes.last));
     }
 
-    fn meaning(&self, changed: BTreeSet<PathBuf>) -> Meaning {
+    pub(super) fn meaning(&self, different: &Different) -> Meaning {
         let places = Places {
             configuration: [&self.sources.server_yaml, &self.sources.deployment_yaml],
             workers_dir: &self.settings.discovery.workers_dir,
         };
-        places.meaning(changed, |path| match &self.tree {
+        places.meaning(different.keys().cloned().collect(), |path| match &self.tree {
             Some(tree) => tree.concern(path),
             // Whatever has changed may have mended it.
             None => Concern::Structure,

@@ -3,14 +3,15 @@
 //! Nothing slow is done in it: files are compared, programs built and reloads awaited beside it. Only
 //! while manifests are read again does it stand still, as what they say decides about all the rest.
 
+mod ahead;
 mod builds;
 mod changes;
 mod open;
 mod reading;
 mod serving;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use tokio::time::Instant;
 
 use super::announce::Announcer;
 use super::browsers::Browsers;
-use super::job::Done;
+use super::job::Ended;
 use super::queue::Queue;
 use crate::admin::events::EventKind;
 use crate::admin::feed::Feed;
@@ -33,8 +34,9 @@ use crate::proxy::Live;
 use crate::rollout::actor::RolloutHandle;
 use crate::rollout::load::HeldBack;
 use crate::rollout::report::{Report, ReportResult};
-use crate::watch::contents::Contents;
-use crate::watch::tree::{Changes, TreeWatch};
+use crate::watch::contents::{Contents, Different};
+use crate::watch::tree::{Changes, Noticed, TreeWatch};
+use ahead::{HeadStart, Wishes};
 
 /// What a session is made with.
 pub struct Parts {
@@ -70,15 +72,21 @@ pub struct Session {
     written: BTreeMap<WorkerName, Instant>,
     announcer: Announcer,
     browsers: Browsers,
-    done: (mpsc::UnboundedSender<Done>, mpsc::UnboundedReceiver<Done>),
+    /// What would be built if the row of changes were over that is noticed.
+    wishes: Wishes,
+    /// Builds that have begun before it is.
+    ahead: BTreeMap<Together, HeadStart>,
+    ended: (mpsc::UnboundedSender<Ended>, mpsc::UnboundedReceiver<Ended>),
     beside: JoinSet<Beside>,
 }
 
 /// What comes back from beside the session.
 enum Beside {
     Contents(Contents),
+    /// What has changed of what was noticed so far.
+    Peeked(Contents, Different),
     /// What has changed of what was noticed, and when that was written.
-    Compared(Contents, BTreeSet<PathBuf>, Changes),
+    Compared(Contents, Different, Changes),
     Job,
     /// What a reload came to, and whether configuration had changed before it.
     Reloaded(Report, bool),
@@ -91,11 +99,13 @@ impl Session {
         self.look(&mut snapshots);
         loop {
             self.build();
+            self.build_ahead();
             tokio::select! {
-                changes = self.watch.changed(), if self.contents.is_some() => {
-                    self.compare(changes);
-                }
-                Some(done) = self.done.1.recv() => self.built(done, &rollout),
+                noticed = self.watch.noticed(), if self.contents.is_some() => match noticed {
+                    Noticed::Pause(paths) => self.peek(paths),
+                    Noticed::Over(changes) => self.compare(changes),
+                },
+                Some(ended) = self.ended.1.recv() => self.ended(ended, &rollout),
                 Some(back) = self.beside.join_next() => {
                     let back = back.unwrap_or_else(|e| std::panic::resume_unwind(e.into_panic()));
                     self.back(back, &rollout).await;
@@ -109,9 +119,13 @@ impl Session {
     async fn back(&mut self, back: Beside, rollout: &RolloutHandle) {
         match back {
             Beside::Contents(contents) => self.contents = Some(contents),
-            Beside::Compared(contents, changed, changes) => {
+            Beside::Peeked(contents, different) => {
                 self.contents = Some(contents);
-                self.changed(changed, changes, rollout).await;
+                self.paused(&different);
+            }
+            Beside::Compared(contents, different, changes) => {
+                self.contents = Some(contents);
+                self.changed(&different, changes, rollout).await;
             }
             Beside::Job => {}
             Beside::Reloaded(report, configured) => {

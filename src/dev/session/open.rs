@@ -10,6 +10,7 @@ use super::super::announce::Announcer;
 use super::super::browsers::Browsers;
 use super::super::queue::Queue;
 use super::super::selection::Selected;
+use super::ahead::Wishes;
 use super::reading::{Reading, read_tree};
 use super::{Beside, Parts, Session};
 use crate::admin::events::{EventKind, ProjectWorker};
@@ -60,7 +61,9 @@ impl Session {
             written: BTreeMap::new(),
             announcer: Announcer::default(),
             browsers: Browsers::new(live),
-            done: mpsc::unbounded_channel(),
+            wishes: Wishes::new(),
+            ahead: BTreeMap::new(),
+            ended: mpsc::unbounded_channel(),
             beside,
         };
         match read {

@@ -37,11 +37,15 @@ impl World {
             Look::All => self.contents.compare_all(),
             Look::At(paths) => {
                 let paths = paths.iter().map(|path| self.project.file(path)).collect();
-                self.contents.compare(&paths)
+                // A look ahead finds the same, and leaves it to be found.
+                let ahead = self.contents.peek(&paths);
+                let changed = self.contents.compare(&paths);
+                assert_eq!(ahead, changed);
+                changed
             }
         };
         let below = |path: PathBuf| path.strip_prefix(self.project.path()).unwrap().to_owned();
-        changed.into_iter().map(|path| below(path).to_str().unwrap().to_owned()).collect()
+        changed.into_keys().map(|path| below(path).to_str().unwrap().to_owned()).collect()
     }
 }
 

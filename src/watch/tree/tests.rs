@@ -8,16 +8,33 @@ use super::*;
 
 const SHORT: Duration = Duration::from_millis(20);
 
+/// Within which anything happens.
+const LONG: Duration = Duration::from_millis(500);
+
 fn watch(project: &Project) -> TreeWatch {
     TreeWatch::new(project.path(), everything(), SHORT)
 }
 
+/// The next changes.
+async fn changed(watch: &mut TreeWatch) -> Changes {
+    loop {
+        if let Noticed::Over(changes) = watch.noticed().await {
+            return changes;
+        }
+    }
+}
+
+/// Paths below the folder.
+fn below(watch: &TreeWatch, paths: &BTreeSet<PathBuf>) -> Vec<String> {
+    let below =
+        |path: &PathBuf| path.strip_prefix(&watch.root).unwrap().to_str().unwrap().to_owned();
+    paths.iter().map(below).collect()
+}
+
 /// The paths of the next changes, below the folder.
 async fn paths(watch: &mut TreeWatch) -> Vec<String> {
-    let root = watch.root.clone();
-    let changes = watch.changed().await;
-    let below = |path: &PathBuf| path.strip_prefix(&root).unwrap().to_str().unwrap().to_owned();
-    changes.paths.iter().map(below).collect()
+    let changes = changed(watch).await;
+    below(watch, &changes.paths)
 }
 
 #[tokio::test]
@@ -30,7 +47,36 @@ async fn writes_in_a_row_are_one_change() {
     }
     project.write("src/lib.rs", "");
     assert_eq!(paths(&mut watch).await, ["src/lib.rs", "src/main.rs"]);
-    assert!(watch.changed().now_or_never().is_none());
+    assert!(watch.noticed().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn a_pause_tells_what_was_written_since_the_row_began() {
+    let project = Project::new();
+    project.write("src/main.rs", "");
+    let mut watch = TreeWatch::new(project.path(), everything(), LONG);
+    project.write("src/main.rs", "a");
+    for expected in [&["src/main.rs"][..], &["src/lib.rs", "src/main.rs"]] {
+        let Noticed::Pause(paths) = watch.noticed().await else { panic!("it is over already") };
+        assert_eq!(below(&watch, &paths), expected);
+        project.write("src/lib.rs", "b");
+    }
+    assert_eq!(paths(&mut watch).await, ["src/lib.rs", "src/main.rs"]);
+}
+
+#[tokio::test]
+async fn a_row_of_many_files_has_no_pause() {
+    let project = Project::new();
+    let mut watch = TreeWatch::new(project.path(), everything(), LONG);
+    for number in 0..=FEW {
+        project.write(&format!("{number}.rs"), "");
+    }
+    loop {
+        match watch.noticed().await {
+            Noticed::Pause(paths) => assert!(paths.len() <= FEW, "{}", paths.len()),
+            Noticed::Over(changes) => return assert_eq!(changes.paths.len(), FEW + 1),
+        }
+    }
 }
 
 #[tokio::test]
@@ -80,7 +126,7 @@ async fn a_full_queue_leads_to_a_look_at_everything() {
         fs::write(file, "").unwrap();
         fs::remove_file(file).unwrap();
     }
-    while !watch.changed().await.rescan {}
+    while !changed(&mut watch).await.rescan {}
     assert!(watch.polling().is_none(), "it is watched again");
     project.write("src/main.rs", "x");
     while !paths(&mut watch).await.contains(&"src/main.rs".to_owned()) {}
@@ -94,7 +140,7 @@ async fn while_git_writes_files_changes_wait() {
     let mut watch = watch(&project);
     project.write("src/main.rs", "x");
     // Longer than the debounce.
-    assert!(tokio::time::timeout(5 * SHORT, watch.changed()).await.is_err());
+    assert!(tokio::time::timeout(5 * SHORT, watch.noticed()).await.is_err());
     project.write("src/lib.rs", "x");
     fs::remove_file(project.file(".git/index.lock")).unwrap();
     assert_eq!(paths(&mut watch).await, ["src/lib.rs", "src/main.rs"]);
@@ -126,6 +172,6 @@ fn beyond_the_limit_on_watches_it_polls_and_says_what_raises_it() {
         let mut watch = watch(&project);
         let reason = watch.polling().unwrap().to_owned();
         assert!(reason.contains("sysctl fs.inotify.max_user_watches=524288"), "{reason}");
-        assert!(watch.changed().await.rescan);
+        assert!(changed(&mut watch).await.rescan);
     });
 }

@@ -1,5 +1,6 @@
 //! Development: what is saved is built and served, and what serves goes on until then.
 
+mod ahead;
 pub mod developer;
 mod editors;
 mod load;

@@ -3,19 +3,22 @@
 //! inotify watches *folders*: editors replace files, and a watch on a file would go with the old
 //! one. Where the kernel's limits do not allow that, the tree is looked through every second.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod folders;
+
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use inotify::{Event, EventMask, EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
+use inotify::{Event, EventMask};
 use tokio::time::{Instant, sleep_until};
 
 use super::debounce::Debounce;
 use super::limits;
 use super::selection::{Selection, walk};
+use folders::Folders;
 
 /// How often the tree is looked through where it cannot be watched.
 const POLL: Duration = Duration::from_secs(1);
@@ -23,21 +26,11 @@ const POLL: Duration = Duration::from_secs(1);
 /// How long changes are held back while git writes files.
 const PATIENCE_WITH_GIT: Duration = Duration::from_secs(10);
 
+/// More files than this at once are no editor's work, and a row of them has no pauses.
+const FEW: usize = 64;
+
 /// How often to look whether it still does.
 const LOOK_AT_GIT: Duration = Duration::from_millis(20);
-
-/// Whole events of names of any length: one read takes some dozens of them.
-const BUFFER: usize = 16 << 10;
-
-/// A change of a file by whoever writes to it, or of a name.
-const MASK: WatchMask = WatchMask::CLOSE_WRITE
-    .union(WatchMask::CREATE)
-    .union(WatchMask::DELETE)
-    .union(WatchMask::MOVED_FROM)
-    .union(WatchMask::MOVED_TO)
-    .union(WatchMask::ATTRIB)
-    .union(WatchMask::ONLYDIR)
-    .union(WatchMask::DONT_FOLLOW);
 
 /// Waits for files of a tree to change.
 pub struct TreeWatch {
@@ -48,6 +41,16 @@ pub struct TreeWatch {
     pending: BTreeSet<PathBuf>,
     rescan: bool,
     waits_for_git: bool,
+}
+
+/// What is noticed.
+#[derive(Debug)]
+pub enum Noticed {
+    /// Some files and folders may have changed since the row of changes began, and nothing more did
+    /// for some milliseconds; the row is not over, and what comes of it may be something else.
+    Pause(BTreeSet<PathBuf>),
+    /// The row is over.
+    Over(Changes),
 }
 
 /// What may have changed, once nothing more has for a while.
@@ -64,13 +67,6 @@ pub struct Changes {
 enum Watching {
     Folders(Folders),
     Polling { reason: String, next: Instant },
-}
-
-struct Folders {
-    events: EventStream<Vec<u8>>,
-    watches: Watches,
-    by_descriptor: HashMap<WatchDescriptor, PathBuf>,
-    by_path: BTreeMap<PathBuf, WatchDescriptor>,
 }
 
 impl TreeWatch {
@@ -118,12 +114,18 @@ impl TreeWatch {
     /// Completes when something may have changed.
     ///
     /// Cancel safe: what was noticed is only forgotten once it was returned.
-    pub async fn changed(&mut self) -> Changes {
+    pub async fn noticed(&mut self) -> Noticed {
         loop {
-            let due = self.due();
+            let (pause, due) = (self.debounce.pause(), self.due());
             match &mut self.watching {
                 Watching::Folders(folders) => tokio::select! {
                     event = folders.events.next() => self.heed(event),
+                    () = until(pause) => {
+                        self.debounce.paused();
+                        if !self.rescan && self.pending.len() <= FEW && !self.git_writes() {
+                            return Noticed::Pause(self.pending.clone());
+                        }
+                    }
                     () = until(due) => {
                         if self.git_writes() {
                             self.waits_for_git = true;
@@ -131,7 +133,7 @@ impl TreeWatch {
                             // What it wrote last may still be on its way to us.
                             self.debounce.restart(Instant::now());
                         } else {
-                            return self.take();
+                            return Noticed::Over(self.take());
                         }
                     }
                 },
@@ -139,7 +141,7 @@ impl TreeWatch {
                     sleep_until(*next).await;
                     *next = Instant::now() + POLL;
                     self.rescan = true;
-                    return self.take();
+                    return Noticed::Over(self.take());
                 }
             }
         }
@@ -212,20 +214,7 @@ impl TreeWatch {
 
 impl Watching {
     fn begin(root: &Path, selection: &Arc<dyn Selection>) -> Self {
-        let begin = || -> io::Result<Folders> {
-            let inotify = Inotify::init()?;
-            let watches = inotify.watches();
-            let events = inotify.into_event_stream(vec![0; BUFFER])?;
-            let mut folders = Folders {
-                events,
-                watches,
-                by_descriptor: HashMap::new(),
-                by_path: BTreeMap::new(),
-            };
-            folders.add(root, selection)?;
-            Ok(folders)
-        };
-        begin().map_or_else(|error| Self::polling(&error), Self::Folders)
+        Folders::begin(root, selection).map_or_else(|error| Self::polling(&error), Self::Folders)
     }
 
     fn polling(error: &io::Error) -> Self {
@@ -240,48 +229,6 @@ impl Watching {
             ),
         };
         Self::Polling { reason, next: Instant::now() + POLL }
-    }
-}
-
-impl Folders {
-    /// Watches a folder and what is selected below it.
-    fn add(&mut self, folder: &Path, selection: &Arc<dyn Selection>) -> io::Result<()> {
-        for path in walk(folder, selection, false).folders {
-            match self.watches.add(&path, MASK) {
-                Ok(descriptor) => {
-                    self.by_descriptor.insert(descriptor.clone(), path.clone());
-                    self.by_path.insert(path, descriptor);
-                }
-                // It has gone again.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// A folder was moved away or deleted: what is below it has another path now, or none.
-    fn remove_below(&mut self, folder: &Path) {
-        let below = self.by_path.range(folder.to_owned()..);
-        let gone: Vec<_> = below
-            .take_while(|(path, _)| path.starts_with(folder))
-            .map(|(path, descriptor)| (path.clone(), descriptor.clone()))
-            .collect();
-        for (path, descriptor) in gone {
-            self.by_path.remove(&path);
-            self.by_descriptor.remove(&descriptor);
-            // Fails where the kernel has ended it already.
-            let _ = self.watches.remove(descriptor);
-        }
-    }
-
-    fn forget(&mut self, descriptor: &WatchDescriptor) {
-        if let Some(path) = self.by_descriptor.remove(descriptor)
-            && self.by_path.get(&path) == Some(descriptor)
-        {
-            self.by_path.remove(&path);
-        }
     }
 }
 

@@ -86,12 +86,18 @@ impl Contents {
         contents
     }
 
-    /// Has another selection from now on; files that are new in it are no changes. Blocks.
+    /// Has another selection from now on; files that are new in it are no changes, and what changed
+    /// of the others is still to be told. Blocks.
     pub fn select(&mut self, selection: Arc<dyn Selection>) {
         self.selection = selection;
-        let root = self.root.clone();
-        self.forget_below(&root, &mut Different::new());
-        self.enter(&root, &mut Different::new());
+        let before = std::mem::take(&mut self.folders);
+        self.enter(&self.root.clone(), &mut Different::new());
+        for (path, folder) in before {
+            let Some(now) = self.folders.get_mut(&path) else { continue };
+            for (name, known) in folder.files {
+                now.files.entry(name).and_modify(|now| *now = known);
+            }
+        }
     }
 
     /// How many files there are.

@@ -117,3 +117,14 @@ fn a_settled_folder_still_tells_of_new_names() {
     world.project.write("src/new.rs", "new");
     assert_eq!(world.changed(Look::All), ["src/new.rs"]);
 }
+
+#[test]
+fn a_change_is_told_whatever_is_selected_meanwhile() {
+    let mut world = World::new();
+    world.project.write("src/main.rs", "niam");
+    world.contents.select(everything());
+    assert_eq!(world.changed(Look::At(&["src/main.rs"])), ["src/main.rs"]);
+    world.project.write("src/main.rs", "main");
+    world.contents.select(everything());
+    assert_eq!(world.changed(Look::All), ["src/main.rs"]);
+}

@@ -85,13 +85,12 @@ impl TreeWatch {
         }
     }
 
-    /// Watches another selection from now on. Blocks.
+    /// Watches another selection from now on. What was written and not heard of yet is in a change
+    /// of everything, which follows. Blocks.
     pub fn select(&mut self, selection: Arc<dyn Selection>, debounce: Duration) {
         self.selection = selection;
-        self.watching = Watching::begin(&self.root, &self.selection);
-        let pending = self.debounce.take();
         self.debounce = Debounce::new(debounce);
-        pending.into_iter().for_each(|at| self.debounce.changed(at));
+        self.begin_anew();
     }
 
     /// How many folders are watched.

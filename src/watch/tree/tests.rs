@@ -146,6 +146,17 @@ async fn while_git_writes_files_changes_wait() {
     assert_eq!(paths(&mut watch).await, ["src/lib.rs", "src/main.rs"]);
 }
 
+#[tokio::test]
+async fn what_was_not_heard_of_before_another_selection_is_looked_for() {
+    let project = Project::new();
+    let mut watch = watch(&project);
+    project.write("src/main.rs", "x");
+    watch.select(everything(), SHORT);
+    assert!(changed(&mut watch).await.rescan);
+    project.write("src/main.rs", "y");
+    assert_eq!(paths(&mut watch).await, ["src/main.rs"]);
+}
+
 /// In a namespace of its own, whose limit is its own: the test runs itself there.
 #[test]
 fn beyond_the_limit_on_watches_it_polls_and_says_what_raises_it() {

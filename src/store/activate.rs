@@ -8,11 +8,11 @@ use std::{fs, io};
 
 use jiff::Timestamp;
 
-use super::atomic;
 use super::deployment::{Deployment, SCHEMA};
 use super::document::{DocumentError, ReadError};
 use super::lock::DeployLock;
 use super::manifest::{DeployedDeployment, Manifest, PreviousDeployment, PreviousStatus};
+use super::manifest_sum;
 use super::modes::Writers;
 use crate::ids::CommitId;
 
@@ -66,7 +66,7 @@ pub fn activate(
     let path = deploy.manifest();
     let write = || {
         let mode = Writers::of(&fs::metadata(deploy.path())?).document();
-        atomic::write(&path, &manifest.to_json(), mode)
+        manifest_sum::write(deploy, &manifest.to_json(), mode)
     };
     write().map_err(|source| ActivateError::Io { path: path.clone(), source })?;
     Ok(manifest)

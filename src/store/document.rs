@@ -16,7 +16,7 @@ use super::consistency::Inconsistency;
 use super::deployment::SCHEMA;
 use super::findings::Findings;
 use super::walk::open_folder;
-use crate::ids::CommitId;
+use crate::ids::{CommitId, Md5};
 
 /// The largest document that is read, in bytes: room for some thirty thousand files.
 pub const MAX_BYTES: u64 = 4 << 20;
@@ -51,6 +51,12 @@ pub enum DocumentError {
         /// What to do.
         advice: &'static str,
     },
+    /// A file of sums without the one that was looked for.
+    #[error(
+        "{0}, and manifest.json is not believed without: `md5sum manifest.json >manifest.json.md5`, \
+         or remove it"
+    )]
+    NoSums(String),
     /// Its parts contradict each other or lead out of the deployment.
     #[error("{0}")]
     Inconsistent(Findings<Inconsistency>),
@@ -115,6 +121,21 @@ pub enum ReadError {
         path: PathBuf,
         /// What is wrong with it.
         error: DocumentError,
+    },
+    /// The manifest is not the one that a sum was made of.
+    #[error(
+        "{}: has MD5 {found}, and {} says {expected}: upload both again, or, if the manifest is \
+         right, `md5sum manifest.json >manifest.json.md5` there", path.display(), sum.display()
+    )]
+    Sum {
+        /// The manifest.
+        path: PathBuf,
+        /// What it has.
+        found: Md5,
+        /// What it should have.
+        expected: Md5,
+        /// The file that says so.
+        sum: PathBuf,
     },
     /// A record in the wrong folder.
     #[error("{}: is the record of {found}", path.display())]

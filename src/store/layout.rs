@@ -3,6 +3,7 @@
 //! ```text
 //! deploy/
 //!   manifest.json        which deployment is wanted
+//!   manifest.json.md5    its sum, where somebody wants that compared
 //!   .lock                held by whoever changes anything here
 //!   .tmp-<commit>-<pid>/ a deployment that is being put together
 //!   <commit>/            a complete deployment, never changed again
@@ -46,6 +47,11 @@ impl DeployDir {
     /// `manifest.json.new`, which is renamed to [`manifest`](Self::manifest) when it is complete.
     pub fn manifest_new(&self) -> PathBuf {
         self.path.join("manifest.json.new")
+    }
+
+    /// `manifest.json.md5`, which nobody has to write.
+    pub fn manifest_sum(&self) -> PathBuf {
+        self.path.join("manifest.json.md5")
     }
 
     /// `.lock`, see [`DeployLock`](super::lock::DeployLock).

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::deployment::Deployment;
-use super::digest;
 use super::document::{self, Document, DocumentError, ReadError};
 use super::layout::DeployDir;
+use super::manifest_sum;
 use crate::ids::{CommitId, Md5};
 
 /// The document at `deploy/manifest.json`, only ever replaced by rename.
@@ -40,15 +40,16 @@ impl Manifest {
 
     /// Reads `manifest.json`, and the MD5 of its bytes, which tells one version from another.
     ///
-    /// The file is opened once, so this is one version even when it is replaced meanwhile.
+    /// The file is opened once, so this is one version even when it is replaced meanwhile. Where
+    /// there is a `manifest.json.md5`, it has the sum in it. Blocks, for half a second at most.
     ///
     /// # Errors
-    /// When it is absent, unreadable, a link, or not valid.
+    /// When it is absent, unreadable, a link, or not valid, or does not have its sum.
     pub fn read(deploy: &DeployDir) -> Result<(Self, Md5), ReadError> {
         let path = deploy.manifest();
-        let bytes = document::read(&path)?;
+        let (bytes, sum) = manifest_sum::read(deploy)?;
         let manifest = Self::parse(&bytes).map_err(|error| error.in_file(&path))?;
-        Ok((manifest, digest::md5(&bytes)))
+        Ok((manifest, sum))
     }
 
     /// The manifest as it is written: indented, with a line break at its end.

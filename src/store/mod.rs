@@ -12,6 +12,7 @@ pub mod findings;
 pub mod layout;
 pub mod lock;
 pub mod manifest;
+mod manifest_sum;
 mod modes;
 pub mod prune;
 #[cfg(test)]

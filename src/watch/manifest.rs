@@ -18,8 +18,10 @@ use super::limits;
 #[derive(Debug)]
 pub struct ManifestWatch {
     path: PathBuf,
+    /// Its sum, `<path>.md5`, where there is one: a manifest whose sum arrives later is another one.
+    sum: PathBuf,
     interval: Duration,
-    seen: Option<Stamp>,
+    seen: [Option<Stamp>; 2],
     events: Option<EventStream<[u8; 4096]>>,
     next_poll: Instant,
 }
@@ -48,9 +50,12 @@ impl Stamp {
 impl ManifestWatch {
     /// Watches the file at `path`, and looks at it every `interval` besides.
     pub fn new(path: PathBuf, interval: Duration) -> Self {
-        let seen = Stamp::of(&path);
-        let mut watch =
-            Self { path, interval, seen, events: None, next_poll: Instant::now() + interval };
+        let mut sum = path.clone().into_os_string();
+        sum.push(".md5");
+        let sum = PathBuf::from(sum);
+        let seen = [&path, &sum].map(|path| Stamp::of(path));
+        let next_poll = Instant::now() + interval;
+        let mut watch = Self { path, sum, interval, seen, events: None, next_poll };
         watch.arm();
         watch
     }
@@ -60,13 +65,13 @@ impl ManifestWatch {
     /// Cancel safe: what was noticed is only forgotten once it was returned.
     pub async fn changed(&mut self) {
         loop {
-            let stamp = Stamp::of(&self.path);
-            if stamp.is_some() && stamp != self.seen {
-                self.seen = stamp;
+            let stamps = [&self.path, &self.sum].map(|path| Stamp::of(path));
+            if stamps[0].is_some() && stamps != self.seen {
+                self.seen = stamps;
                 return;
             }
             tokio::select! {
-                alive = next_hint(&mut self.events, &self.path) => if !alive {
+                alive = next_hint(&mut self.events, [&self.path, &self.sum]) => if !alive {
                     self.events = None;
                 },
                 () = sleep_until(self.next_poll) => {
@@ -107,8 +112,8 @@ impl ManifestWatch {
     }
 }
 
-/// Waits for an event that may concern the file; `false` when there will be no more of them.
-async fn next_hint(events: &mut Option<EventStream<[u8; 4096]>>, path: &Path) -> bool {
+/// Waits for an event that may concern one of the files; `false` when there will be no more of them.
+async fn next_hint(events: &mut Option<EventStream<[u8; 4096]>>, paths: [&PathBuf; 2]) -> bool {
     let Some(stream) = events else { return std::future::pending().await };
     while let Some(Ok(event)) = stream.next().await {
         let gone = EventMask::DELETE_SELF | EventMask::MOVE_SELF | EventMask::IGNORED;
@@ -116,7 +121,8 @@ async fn next_hint(events: &mut Option<EventStream<[u8; 4096]>>, path: &Path) ->
             return false;
         }
         // An overflow has no name: look, whatever it was.
-        if event.name.is_none() || event.name.as_deref() == path.file_name() {
+        let name = event.name.as_deref();
+        if name.is_none() || paths.iter().any(|path| path.file_name() == name) {
             return true;
         }
     }

@@ -153,3 +153,63 @@ fn a_return_to_what_serves_ends_a_rollout_that_hangs() {
     assert_eq!(session.workers(), before);
     assert_eq!(session.status()["state"], "serving");
 }
+
+/// `manifest.json.md5`, by somebody who writes both by hand.
+#[test]
+fn a_manifest_that_does_not_have_its_sum_changes_nothing() {
+    let (project, session) = serving();
+    let (deploy, before) = (project.deploy_dir(), session.workers());
+    let sum = |name: &str| {
+        let script = "cd \"$1\" && md5sum manifest.json >\"$2\"";
+        let sh = ["sh", "-euc", script, "sh", deploy.path().to_str().unwrap(), name];
+        assert!(std::process::Command::new(sh[0]).args(&sh[1..]).status().unwrap().success());
+    };
+    sum("manifest.json.md5");
+    assert_eq!(reload(&session), "unchanged");
+    // Activation keeps the sum true.
+    project.deploy('2', &[worker("index", "better"), worker("api", "well")]);
+    session.await_body("/", "index better g2 /\n");
+
+    let third = project.build('3', &[worker("index", "best"), worker("api", "well")]);
+    let old = fs::read(deploy.manifest_sum()).unwrap();
+    project.activate(&third);
+    session.await_body("/", "index best g3 /\n");
+    fs::write(deploy.manifest_sum(), old).unwrap();
+    let status = session.failing_reload();
+    assert!(status.contains("manifest.json: has MD5 ") && status.contains("md5sum"), "{status}");
+    assert_eq!(session.get("/").body, "index best g3 /\n");
+
+    // One that was written over in the middle, though it is still a manifest.
+    let text = fs::read_to_string(deploy.manifest()).unwrap();
+    sum("manifest.json.md5");
+    fs::write(deploy.manifest(), text.replace("\"main\"", "\"evil\"")).unwrap();
+    let status = session.failing_reload();
+    assert!(status.contains("manifest.json: has MD5 "), "{status}");
+    fs::write(deploy.manifest(), text).unwrap();
+    assert_eq!(reload(&session), "unchanged");
+    assert_ne!(session.workers(), before, "deployments went on meanwhile");
+}
+
+/// A sum that arrives after its manifest, as rsync brings them: the manifest is taken without a
+/// reload when the sum is there.
+#[test]
+fn a_sum_that_arrives_late_has_the_manifest_looked_at_again() {
+    let (project, session) = serving();
+    let deploy = project.deploy_dir();
+    let next = project.build('2', &[worker("index", "better"), worker("api", "well")]);
+    fs::write(deploy.manifest_sum(), format!("{}  manifest.json\n", "0".repeat(32))).unwrap();
+    project.activate(&next);
+    let true_sum = fs::read(deploy.manifest_sum()).unwrap();
+    session.await_body("/", "index better g2 /\n");
+    let other = project.build('3', &[worker("index", "best"), worker("api", "well")]);
+    let served = fs::read(deploy.manifest()).unwrap();
+    project.activate(&other);
+    session.await_body("/", "index best g3 /\n");
+
+    fs::write(deploy.manifest_new(), served).unwrap();
+    fs::rename(deploy.manifest_new(), deploy.manifest()).unwrap();
+    await_until("the refusal", PATIENCE, || session.status().to_string().contains("has MD5 "));
+    assert_eq!(session.get("/").body, "index best g3 /\n");
+    fs::write(deploy.manifest_sum(), true_sum).unwrap();
+    session.await_body("/", "index better g4 /\n");
+}

@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 use super::*;
 use crate::store::layout::DeployDir;
 use crate::store::testing::{at, commit, deploy};
+use rstest::rstest;
 
 struct Sample {
     _temp: tempfile::TempDir,
@@ -173,9 +174,12 @@ fn child() {
 }
 
 /// Kills a process that activates a deployment ahead of each of its system calls in turn, by
-/// strace(1). The steps themselves are tested in `atomic`; this is about what they really do.
-#[test]
-fn killed_at_any_system_call_the_manifest_is_whole() {
+/// strace(1). The steps themselves are tested in `atomic`; this is about what they really do. Where
+/// there is a sum of the manifest, it is true of it every time.
+#[rstest]
+#[case::alone(false)]
+#[case::with_its_sum(true)]
+fn killed_at_any_system_call_the_manifest_is_whole(#[case] with_sum: bool) {
     let Sample { _temp, deploy, lock } = Sample::new();
     let [a, b] = ['a', 'b'].map(|digit| self::deploy(&deploy, &commit(digit)));
     let old = activate(&lock, &a, at(1), 3).unwrap();
@@ -183,7 +187,10 @@ fn killed_at_any_system_call_the_manifest_is_whole() {
     let mut outcomes = std::collections::BTreeMap::new();
     for call in ["openat", "flock", "ftruncate", "fchmod", "write", "fsync", "rename", "close"] {
         for when in 1.. {
-            atomic::write(&deploy.manifest(), &old.to_json(), 0o644).unwrap();
+            if with_sum {
+                fs::write(deploy.manifest_sum(), "").unwrap();
+            }
+            manifest_sum::write(&deploy, &old.to_json(), 0o644).unwrap();
             let status = std::process::Command::new("strace")
                 .args(["--follow-forks", "--quiet=all", "--output=/dev/null", "--trace", call])
                 .arg(format!("--inject={call}:signal=KILL:when={when}"))

@@ -1,5 +1,8 @@
 //! `tqctl build` on small projects of their own, with the real git, cargo and sh.
 
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/keys.rs"]
+mod keys;
 #[allow(unreachable_pub)]
 #[path = "support/toolchains.rs"]
 mod toolchains;
@@ -285,6 +288,61 @@ fn a_folder_that_is_there_is_verified_and_activated_again() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("public/x: is not part of the deployment"));
     assert_eq!(project.manifest()["current_deployment"], first.as_str());
+}
+
+/// A signature that `tqctl build` made is one that gpgv accepts, with the options of its own.
+fn assert_signed(project: &Project, signer: &keys::Keys, name: &str) {
+    let folder = project.path("deploy").join(project.git(&["rev-parse", "HEAD"]));
+    let keyring = project.path("target/trusted.gpg");
+    signer.export(&[name], &keyring);
+    let mut gpgv = project.command("gpgv");
+    run(gpgv
+        .arg("--keyring")
+        .arg(keyring)
+        .args(["deployment.json.asc", "deployment.json"])
+        .current_dir(folder));
+}
+
+#[test]
+fn a_deployment_is_signed_when_it_is_built_or_later() {
+    const ADA: &str = "Ada <ada@example.org>";
+    const BOB: &str = "Bob <bob@example.org>";
+    let (project, signer) = (Project::new(), keys::Keys::new());
+    signer.make(ADA);
+    signer.make(BOB);
+    let build = |arguments: &[&str]| {
+        let mut command = project.tqctl_command(&[&["build", "--json"][..], arguments].concat());
+        command.env("GNUPGHOME", signer.home()).output().unwrap()
+    };
+    let document = |output: Output| -> Value {
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    // Where there is no such key, what was built stays, and nothing points to it.
+    let refused = build(&["--sign", "eve@example.org"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = stderr(&refused);
+    assert!(said.contains("deployment.json: is built and not signed: "), "{said}");
+    assert!(said.contains("eve@example.org"), "{said}");
+    assert!(!project.path("deploy/manifest.json").exists());
+
+    assert_eq!(document(build(&[])).get("signature"), None);
+    let signed = document(build(&["--sign", "ada@example.org"]));
+    assert_eq!(signed["existed"], true);
+    let signature = PathBuf::from(signed["signature"].as_str().unwrap());
+    assert_eq!(fs::metadata(&signature).unwrap().permissions().mode() & 0o777, 0o644);
+    assert_signed(&project, &signer, ADA);
+    // It stays with who does not sign, and is replaced by who does.
+    document(build(&[]));
+    assert_signed(&project, &signer, ADA);
+    document(build(&["--sign", "bob@example.org"]));
+    assert_signed(&project, &signer, BOB);
+
+    let yaml = "deployment: {prod: {build: {sign_key: ada@example.org}}}\n";
+    project.write("config/deployment.yaml", yaml);
+    project.commit();
+    assert_eq!(document(build(&[]))["existed"], false);
+    assert_signed(&project, &signer, ADA);
 }
 
 #[test]

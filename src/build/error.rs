@@ -37,6 +37,14 @@ pub enum BuildError {
         /// Why others are none.
         skipped: Vec<Skipped>,
     },
+    /// gpg did not sign.
+    #[error("{}: is built and not signed: {reason}", record.display())]
+    NotSigned {
+        /// What was to be signed.
+        record: PathBuf,
+        /// What gpg said.
+        reason: String,
+    },
     /// Workers could not be looked for, or one has a bad name or `worker.yaml`.
     #[error("{0}")]
     Config(String),

@@ -233,6 +233,7 @@ mod tests {
             require_clean_working_dir: true,
             include_commit_in_binary: true,
             copy_assets: true,
+            sign_key: None,
             ldflags: own.to_owned(),
             git_ldflags: ["-X main.GitCommit={{.Commit}}", "-X main.GitTag={{.Tag}}"]
                 .map(str::to_owned)

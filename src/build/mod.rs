@@ -21,6 +21,7 @@ mod record;
 pub mod report;
 mod reuse;
 mod runner;
+mod sign;
 pub mod toolchain;
 mod verdict;
 

@@ -15,6 +15,7 @@ use super::record::Record;
 use super::report::{Event, Report};
 use super::reuse::{Earlier, Found};
 use super::runner::{Made, Runner};
+use super::sign::sign;
 use super::{Profile, Project, Skipped, Stamp};
 use crate::ids::CommitId;
 use crate::store::deployment::{Deployment, SCHEMA};
@@ -34,6 +35,8 @@ pub struct Production {
     pub folder: PathBuf,
     /// Whether it was there already; then nothing was built.
     pub existed: bool,
+    /// Its signature, where it was signed now.
+    pub signature: Option<PathBuf>,
     /// The parts that were not built, `workers/<name>` or `server`, with the deployment each was
     /// taken from.
     pub reused: BTreeMap<String, CommitId>,
@@ -41,12 +44,26 @@ pub struct Production {
     pub skipped: Vec<Skipped>,
 }
 
-/// Builds the deployment of the commit that is checked out, or verifies the one that is there. It
-/// is complete then, and nothing points to it yet.
+/// Builds the deployment of the commit that is checked out, or verifies the one that is there; and
+/// signs it, if the project has a key for that. It is complete then, and nothing points to it yet.
 ///
 /// # Errors
-/// See [`BuildError`]. What was there before is untouched, and nothing is left behind.
+/// See [`BuildError`]. What was there before is untouched, and nothing is left behind; but a
+/// deployment that is not signed stays, to be signed by the next build.
 pub fn build(
+    project: &Project,
+    now: Timestamp,
+    report: &dyn Report,
+) -> Result<Production, BuildError> {
+    let mut built = unsigned(project, now, report)?;
+    if let Some(key) = &project.build.sign_key {
+        let deploy = DeployDir::new(&project.deploy_dir);
+        built.signature = Some(sign(&deploy, &built.deployment.git_commit, key)?);
+    }
+    Ok(built)
+}
+
+fn unsigned(
     project: &Project,
     now: Timestamp,
     report: &dyn Report,
@@ -83,7 +100,14 @@ pub fn build(
     }
     let reused = provenance.into_iter().filter_map(|(place, it)| Some((place, it.reused?)));
     let reused = reused.collect();
-    Ok(Production { deployment, folder, existed: false, reused, skipped: catalogue.skipped })
+    Ok(Production {
+        deployment,
+        folder,
+        existed: false,
+        signature: None,
+        reused,
+        skipped: catalogue.skipped,
+    })
 }
 
 /// How many bytes the deployment will have, about: what is copied, and the programs as the deployment
@@ -118,7 +142,14 @@ fn existing(
     let workers = deployment.workers.values().map(|part| &part.path);
     let parts = workers.chain(deployment.server.iter().map(|part| &part.path));
     let reused = parts.map(|path| (path.clone(), commit.clone())).collect();
-    Ok(Production { deployment, folder, existed: true, reused, skipped: Vec::new() })
+    Ok(Production {
+        deployment,
+        folder,
+        existed: true,
+        signature: None,
+        reused,
+        skipped: Vec::new(),
+    })
 }
 
 struct Assembly<'a> {

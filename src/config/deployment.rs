@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::scope::{BIN_DIR, Known};
 use super::section::{Located, Section};
-use super::server::{DAY, manifest_path, parse_mode};
+use super::server::{DAY, file_path, parse_mode};
 use super::settings::{LiveReloadSettings, Mode, RetentionSettings, WatchSettings};
 use super::units::relative_glob;
 
@@ -37,9 +37,17 @@ pub(super) struct ProdBlock {
     pub(super) require_clean_working_dir: Option<Located<bool>>,
     pub(super) manifest_file: Option<Located<PathBuf>>,
     pub(super) check_interval: Option<Located<Duration>>,
+    pub(super) sign_key: Option<String>,
+    pub(super) signatures: SignatureBlock,
     pub(super) reload_on_change: bool,
     pub(super) reload_on_sighup: bool,
     pub(super) retention: RetentionSettings,
+}
+
+/// Whether deployments must be signed, and by whom.
+pub(super) struct SignatureBlock {
+    pub(super) required: bool,
+    pub(super) keyring: Option<PathBuf>,
 }
 
 /// The `git:` part.
@@ -120,14 +128,13 @@ fn read_prod(prod: &mut Section<'_, '_>, root: &Path) -> (ModeBlock, ProdBlock, 
     prod.section("file_watcher", |watcher| {
         watcher.only_flag("enabled", false, "production acts on the manifest, not on sources");
     });
-    let (manifest, check_interval) = prod.section("manifest", |manifest| {
-        manifest.only_flag(
-            "require_signature",
-            false,
-            "signatures are not verified yet, and must not seem to be",
-        );
-        let parse = |text: &str| manifest_path(root, text).map(|path| (text.to_owned(), path));
-        (manifest.parsed("file", parse), manifest.located_number("check_interval_seconds", 1..=DAY))
+    let (manifest, check_interval, signatures) = prod.section("manifest", |manifest| {
+        let signed = manifest.flag("require_signature").is_some_and(|found| found.value);
+        let keyring = manifest.parsed("keyring", |text| file_path(root, text));
+        let parse = |text: &str| file_path(root, text).map(|path| (text.to_owned(), path));
+        let interval = manifest.located_number("check_interval_seconds", 1..=DAY);
+        let signatures = SignatureBlock { required: signed, keyring: keyring.map(|it| it.value) };
+        (manifest.parsed("file", parse), interval, signatures)
     });
     let folder = manifest.as_ref().and_then(|found| Path::new(&found.value.0).parent());
     let deploy_dir = folder.map_or("deploy".into(), |folder| folder.display().to_string());
@@ -139,8 +146,9 @@ fn read_prod(prod: &mut Section<'_, '_>, root: &Path) -> (ModeBlock, ProdBlock, 
         deployment.only("folder_naming", Known::Now, "{git_commit}", reason);
         (deployment.flag("copy_assets"), deployment.flag("require_clean_working_dir"))
     });
-    let (parallel_builds, ldflags) =
-        prod.section("build", |build| read_build(build, &deploy_dir, reason));
+    let (sign_key, (parallel_builds, ldflags)) = prod.section("build", |build| {
+        (build.parsed("sign_key", sign_key), read_build(build, &deploy_dir, reason))
+    });
     let (cache_templates, watch_resources) =
         prod.section("resources", |resources| read_resources(resources, &in_commit, reason));
     let (reload_on_change, reload_on_sighup) = read_triggers(prod);
@@ -160,6 +168,8 @@ fn read_prod(prod: &mut Section<'_, '_>, root: &Path) -> (ModeBlock, ProdBlock, 
         require_clean_working_dir: require_clean,
         manifest_file: manifest.map(|found| Located { value: found.value.1, at: found.at }),
         check_interval: check_interval.map(seconds),
+        sign_key: sign_key.map(|found| found.value),
+        signatures,
         reload_on_change,
         reload_on_sighup,
         retention,
@@ -209,6 +219,17 @@ fn read_build(
     build.only_flag("compute_md5", true, "what changed is found by its digest");
     let ldflags = build.text("ldflags").map(|found| found.value);
     (build.number("parallel_builds", 1..=64_u8).map(usize::from), ldflags.unwrap_or_default())
+}
+
+/// What names a key to gpg: its fingerprint or id, or a part of its owner's name.
+///
+/// # Errors
+/// When it is empty, or has control characters.
+pub fn sign_key(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        return Err(format!("{text:?} names no key: give its fingerprint, or its e-mail address"));
+    }
+    Ok(text.to_owned())
 }
 
 fn read_resources(

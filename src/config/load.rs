@@ -17,6 +17,9 @@ use super::settings::{
 use super::sources::{self, Sources};
 use crate::ids::Md5;
 
+/// The keyring's name in the configuration's folder, where `keyring` names no other.
+const KEYRING: &str = "trusted.gpg";
+
 /// Valid configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
@@ -157,10 +160,13 @@ impl Merge<'_> {
             self.server_wins(workers.check_interval, prod.check_interval, interval);
         let clean = self
             .block_wins(prod.require_clean_working_dir, deployment.git.require_clean_working_dir);
+        // Cannot be without a parent: it is the path of a file.
+        let config_dir = sources.server_yaml.parent().unwrap_or(&sources.root).to_owned();
+        let signatures = prod.signatures;
+        let keyring = signatures.keyring.unwrap_or_else(|| config_dir.join(KEYRING));
         Settings {
             mode,
-            // Cannot be without a parent: it is the path of a file.
-            config_dir: sources.server_yaml.parent().unwrap_or(&sources.root).to_owned(),
+            config_dir,
             listener: server.listener,
             https: server.https,
             static_files: server.static_files,
@@ -169,6 +175,7 @@ impl Merge<'_> {
                 // Cannot be without a parent: its path ends in a file's name.
                 deploy_dir: manifest_file.parent().unwrap_or(&sources.root).to_owned(),
                 manifest_file,
+                keyring: signatures.required.then_some(keyring),
                 check_interval: check_interval.unwrap_or(std::time::Duration::from_secs(60)),
                 reload_on_change: prod.reload_on_change,
                 reload_on_sighup: prod.reload_on_sighup,
@@ -187,6 +194,7 @@ impl Merge<'_> {
                 include_commit_in_binary: deployment.git.include_commit_in_binary,
                 copy_assets: prod.copy_assets,
                 ldflags: block.ldflags,
+                sign_key: prod.sign_key,
                 git_ldflags: deployment.git.ldflags,
             },
             watch: block.watch,

@@ -154,7 +154,7 @@ fn read_workers(workers: &mut Section<'_, '_>, root: &Path) -> WorkersPart {
         "the manifest says which deployment runs",
     );
     let rollout = read_rollout(workers);
-    let manifest_file = workers.parsed("manifest_file", |text| manifest_path(root, text));
+    let manifest_file = workers.parsed("manifest_file", |text| file_path(root, text));
     let check_interval = workers
         .located_number("check_manifest_interval_seconds", 1..=DAY)
         .map(|found| Located { value: Duration::from_secs(found.value), at: found.at });
@@ -174,8 +174,8 @@ fn read_workers(workers: &mut Section<'_, '_>, root: &Path) -> WorkersPart {
     }
 }
 
-/// The path of a manifest, which has a folder.
-pub(super) fn manifest_path(root: &Path, text: &str) -> Result<PathBuf, String> {
+/// The path of a file, which has a name and a folder.
+pub(super) fn file_path(root: &Path, text: &str) -> Result<PathBuf, String> {
     if text.ends_with('/') || Path::new(text).file_name().is_none() {
         return Err(format!("{text:?} is not the path of a file"));
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use super::credential::CredentialName;
+pub use super::deployment::sign_key;
 pub use super::editor::EditorLink;
 pub use super::grants::Grant;
 pub use super::pins::{Pin, PinTarget};
@@ -192,6 +193,9 @@ pub struct DeploymentSettings {
     pub manifest_file: PathBuf,
     /// The folder of deployments: the manifest's own.
     pub deploy_dir: PathBuf,
+    /// The keys by which deployments must be signed, in an OpenPGP keyring; `None` where signatures
+    /// are not asked for.
+    pub keyring: Option<PathBuf>,
     /// The poll that nets what inotify missed.
     pub check_interval: Duration,
     /// Whether a change of the manifest is acted on (`reload_triggers: manifest_change`).
@@ -390,6 +394,8 @@ pub struct BuildSettings {
     pub copy_assets: bool,
     /// `go build -ldflags`, before the git information.
     pub ldflags: String,
+    /// The key that gpg signs production builds with; `None` where they are not signed.
+    pub sign_key: Option<String>,
     /// `-X` templates for Go binaries, with `{{.Commit}}`, `{{.Branch}}`, `{{.Tag}}`, `{{.Time}}`.
     pub git_ldflags: Vec<String>,
 }

@@ -14,7 +14,7 @@ use super::exit::{Exit, Failure};
 use super::output::{Output, printable_lines};
 use crate::build::production;
 use crate::build::{BuildError, Project, dev, legacy};
-use crate::config::settings::Mode;
+use crate::config::settings::{Mode, sign_key};
 use crate::config::{self, Environment, Sources};
 use crate::store::activate::activate;
 use crate::store::deployment::Deployment;
@@ -38,6 +38,9 @@ pub struct BuildArgs {
     /// Also put programs at bin/tqworker_*, where a server of the old layout looks for them
     #[arg(long)]
     pub legacy_output: bool,
+    /// Sign the deployment with this key of gpg's: a fingerprint, or an e-mail address
+    #[arg(long, value_name = "KEY", value_parser = sign_key, conflicts_with = "dev")]
+    pub sign: Option<String>,
 }
 
 /// Builds the project in `root`. A program that does not build is [`Exit::BuildFailed`], and
@@ -52,9 +55,12 @@ pub fn run(args: &BuildArgs, root: &Path, out: &Output) -> Result<Exit, Failure>
         environment: Environment::of_process(),
         ..Sources::of_project(&root)
     };
-    let loaded = config::load(&sources)?;
+    let mut loaded = config::load(&sources)?;
     for warning in &loaded.warnings {
         out.warning(printable_lines(&warning.to_string()));
+    }
+    if args.sign.is_some() {
+        loaded.settings.build.sign_key.clone_from(&args.sign);
     }
     let project = Project::new(&root, &loaded.settings, out.message_painter().is_coloured())?;
     if args.dev {

@@ -26,6 +26,7 @@ use crate::store::digest::DigestCache;
 use crate::store::document::ReadError;
 use crate::store::layout::DeployDir;
 use crate::store::manifest::Manifest;
+use crate::store::signature::{Gate, LEDGER, SignatureError};
 use crate::store::verify::{Scope, VerifyError, verify};
 use crate::tls::{Certificates, TlsError, TlsLoader};
 
@@ -38,6 +39,7 @@ pub struct Loader {
     scope: Scope,
     digests: DigestCache,
     digests_file: PathBuf,
+    ledger: PathBuf,
     held_back: Arc<HeldBack>,
     tls: TlsLoader,
 }
@@ -74,6 +76,9 @@ pub enum LoadError {
     /// A document of the store cannot be read.
     #[error(transparent)]
     Document(#[from] ReadError),
+    /// A deployment is not signed as it must be.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     /// A deployment is not what its record says.
     #[error(transparent)]
     Verify(#[from] VerifyError),
@@ -106,8 +111,9 @@ impl Loader {
     pub fn new(sources: Sources, output: Output, scope: Scope, state_dir: &Path) -> Self {
         let digests_file = state_dir.join("digests.json");
         let digests = DigestCache::load(&digests_file);
+        let ledger = state_dir.join(LEDGER);
         let (held_back, tls) = (Arc::default(), TlsLoader::default());
-        Self { sources, output, scope, digests, digests_file, held_back, tls }
+        Self { sources, output, scope, digests, digests_file, ledger, held_back, tls }
     }
 
     /// Reads certificates as well, if `tls` has a listener for them.
@@ -141,8 +147,8 @@ impl Loader {
         Ok(Wanted { settings, warnings, certificates, desired: Arc::new(desired) })
     }
 
-    /// A deployment that served before. Its files were verified then; what runs is adopted, and
-    /// what has to start again is started from them.
+    /// A deployment that serves, as units of it are alive: they are adopted, whether or not it is one
+    /// that would still be started.
     pub fn load_commit(&mut self, commit: &CommitId) -> Result<Arc<Desired>, LoadError> {
         let settings = config::load(&self.sources)?.settings;
         let launcher = LauncherConfig::new(&settings, self.output.clone());
@@ -160,6 +166,28 @@ impl Loader {
         Ok(Arc::new(resolved))
     }
 
+    /// A deployment that served before, to be started again. Its files were verified then.
+    pub fn load_again(&mut self, commit: &CommitId) -> Result<Arc<Desired>, LoadError> {
+        let settings = config::load(&self.sources)?.settings;
+        let deploy = DeployDir::new(&settings.deployments.deploy_dir);
+        self.admit(&settings, &deploy, &Deployment::read(&deploy, commit)?)?;
+        self.load_commit(commit)
+    }
+
+    /// Whether `deployment` is signed, where that is asked for. tq-launcher, which starts what is in
+    /// it, verifies that again and believes nobody: here it is so that nothing is begun in vain, and
+    /// for public files, which it does not see.
+    fn admit(
+        &self,
+        settings: &Settings,
+        deploy: &DeployDir,
+        deployment: &Deployment,
+    ) -> Result<(), LoadError> {
+        let Some(keyring) = &settings.deployments.keyring else { return Ok(()) };
+        let gate = Gate::new(keyring, &self.ledger);
+        Ok(gate.admit(deploy, deployment, Timestamp::now())?)
+    }
+
     fn deployed(
         &mut self,
         settings: &Settings,
@@ -172,6 +200,7 @@ impl Loader {
             read => read?,
         };
         let deployment = &manifest.deployment.deployment;
+        self.admit(settings, &deploy, deployment)?;
         verify(&deploy, deployment, self.scope, &mut self.digests, Timestamp::now())?;
         let (pins, id) = (&settings.deployments.pins, Some(manifest.deployment_id.clone()));
         self.resolve(&deploy, deployment, pins, id, launcher)

@@ -8,6 +8,7 @@
 //!   .tmp-<commit>-<pid>/ a deployment that is being put together
 //!   <commit>/            a complete deployment, never changed again
 //!     deployment.json
+//!     deployment.json.asc  where it was signed, maybe later
 //!     server/ workers/<name>/
 //! ```
 
@@ -18,6 +19,9 @@ use crate::ids::{CommitId, WorkerName};
 
 /// The record's name in a deployment's folder.
 pub const RECORD: &str = "deployment.json";
+
+/// The name of the record's signature, beside it.
+pub const SIGNATURE: &str = "deployment.json.asc";
 
 /// What a folder's name begins with while it is being put together.
 pub(crate) const STAGING_PREFIX: &str = ".tmp-";
@@ -69,6 +73,11 @@ impl DeployDir {
         self.commit_dir(commit).join(RECORD)
     }
 
+    /// The `deployment.json.asc` of one deployment, which it has only where it was signed.
+    pub fn signature(&self, commit: &CommitId) -> PathBuf {
+        self.commit_dir(commit).join(SIGNATURE)
+    }
+
     /// The folder of one worker in one deployment.
     pub fn worker_dir(&self, commit: &CommitId, worker: &WorkerName) -> PathBuf {
         self.commit_dir(commit).join("workers").join(worker.as_str())
@@ -104,6 +113,12 @@ impl DeployDir {
         found.sort();
         Ok(found)
     }
+}
+
+/// Whether a file of this name, beside the parts of a deployment, describes it and is none of it.
+/// A signature may be added to a deployment that is in use, and has another name for a moment.
+pub(crate) fn describes(name: &str) -> bool {
+    name == RECORD || name.strip_prefix(SIGNATURE).is_some_and(|rest| matches!(rest, "" | ".new"))
 }
 
 /// Whether a regular file, not a link to one, is at `path`.

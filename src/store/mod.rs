@@ -17,6 +17,7 @@ mod modes;
 pub mod prune;
 #[cfg(test)]
 mod schema;
+pub mod signature;
 pub mod space;
 pub mod stage;
 #[cfg(test)]

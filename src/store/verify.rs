@@ -14,7 +14,7 @@ use super::deployment::{Deployment, ServerPart, WorkerPart};
 use super::digest::{self, DigestCache, FileDigest, TreeDigest, WorkerSums, is_built};
 use super::elf::Machine;
 use super::findings::Findings;
-use super::layout::{DeployDir, RECORD};
+use super::layout::{DeployDir, describes};
 use super::modes::is_guarded;
 use super::walk::{WalkError, walk_outside};
 use crate::ids::{Sha256, WorkerName};
@@ -133,7 +133,7 @@ impl Check<'_> {
             self.problems.push(problem);
         }
         for path in found.files.keys() {
-            if path != RECORD && !expected.contains_key(path) {
+            if !describes(path) && !expected.contains_key(path) {
                 sound.retain(|part| digest::below(part, path).is_none());
                 self.problems.push(Problem::Surplus(path.clone()));
             }

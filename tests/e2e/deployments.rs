@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::project::{commit, worker};
-use crate::rollout::{empty, serving};
+use crate::rollout::{configured, empty, serving};
 use crate::session::PATIENCE;
 use crate::support::wait::await_until;
 
@@ -212,4 +212,31 @@ fn a_sum_that_arrives_late_has_the_manifest_looked_at_again() {
     assert_eq!(session.get("/").body, "index best g3 /\n");
     fs::write(deploy.manifest_sum(), true_sum).unwrap();
     session.await_body("/", "index better g4 /\n");
+}
+
+/// Under a manager of one's own tqserver starts what it has verified; so it asks for the signature of
+/// what it goes back to as well.
+#[test]
+fn without_a_launcher_only_signed_deployments_are_loaded() {
+    let (project, session) = configured("", "  hold_seconds: 1\n");
+    project.deploy('1', &[worker("index", "well")]);
+    session.await_body("/", "index well g1 /\n");
+    let keys = crate::support::keys::Keys::new();
+    keys.make("Ada");
+    keys.export(&["Ada"], &project.path().join("config/trusted.gpg"));
+    let yaml = "deployment: {prod: {manifest: {require_signature: true}}}\n";
+    fs::write(project.path().join("config/deployment.yaml"), yaml).unwrap();
+    let status = session.failing_reload();
+    assert!(status.contains("deployment.json.asc: is not there"), "{status}");
+    // What runs runs on, also over a restart.
+    session.systemctl(&["restart", "tqserver.service"]);
+    assert_eq!(session.get("/").body, "index well g1 /\n");
+    // What does not is not started.
+    session.systemctl(&["stop", "tqserver.service"]);
+    session.await_workers(0);
+    assert_eq!(session.get("/").status, 503);
+    session.await_workers(0);
+    keys.sign("Ada", &project.deploy_dir().record(&commit('1')));
+    assert_eq!(reload(&session), "switched");
+    assert_eq!(session.get("/").body, "index well g2 /\n");
 }

@@ -13,5 +13,6 @@ mod system_bed {
     mod pruning;
     mod refusals;
     mod serving;
+    mod signatures;
     mod starts;
 }

@@ -6,6 +6,7 @@
 
 pub mod bed;
 pub mod deployments;
+pub mod keys;
 pub mod load;
 pub mod ports;
 pub mod scenario;

@@ -66,6 +66,8 @@ struct Document<'a> {
     folder: &'a Path,
     existed: bool,
     activated: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<&'a Path>,
     rebuilt: Vec<&'a str>,
     reused: Vec<&'a str>,
     skipped: &'a [Skipped],
@@ -95,6 +97,7 @@ impl Outcome<'_> {
             folder: &self.built.folder,
             existed: self.built.existed,
             activated: self.activated,
+            signature: self.built.signature.as_deref(),
             rebuilt: rebuilt.iter().map(|line| line.name).collect(),
             reused: reused.iter().map(|line| line.name).collect(),
             skipped: &self.built.skipped,
@@ -117,6 +120,10 @@ impl Outcome<'_> {
         let mark = paint.paint(Role::Good, "✓");
         let seconds = paint.paint(Role::Dim, format!("({:.1} s)", self.duration.as_secs_f64()));
         out.line(format_args!("{mark} {}/{existed}{manifest}   {seconds}", folder.display()))?;
+        if let Some(signature) = &self.built.signature {
+            let signature = signature.strip_prefix(root).unwrap_or(signature);
+            out.line(format_args!("{mark} signed: {}", signature.display()))?;
+        }
         out.line(tree(&self.built.deployment).trim_end())?;
         legacy(self.legacy, out)
     }

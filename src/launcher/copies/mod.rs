@@ -21,6 +21,7 @@ use crate::ids::{CommitId, Sha256, WorkerName};
 use crate::store::deployment::{Deployment, WorkerPart};
 use crate::store::document::ReadError;
 use crate::store::layout::DeployDir;
+use crate::store::signature::{Gate, SignatureError};
 use crate::store::verify::Problem;
 use make::Making;
 use source::Deployed;
@@ -63,6 +64,9 @@ pub enum CopyError {
     /// Its record cannot be used.
     #[error(transparent)]
     Record(#[from] ReadError),
+    /// Its record is not signed as it must be.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     /// The record does not name the worker.
     #[error("deployment {} has no such worker", .0.short())]
     NoWorker(CommitId),
@@ -131,8 +135,8 @@ impl Copies {
 
     /// The copy of `worker` as deployed with `commit`, which is made unless it is there. Blocks.
     ///
-    /// The record is read anew at each call. Files that it does not name are not copied: the
-    /// worker never sees them, so that they need no judgement here.
+    /// The record is read anew at each call, and where there is a `gate`, must pass it. Files that it
+    /// does not name are not copied: the worker never sees them, so that they need no judgement here.
     ///
     /// # Errors
     /// See [`CopyError`].
@@ -141,8 +145,9 @@ impl Copies {
         deploy: &DeployDir,
         commit: &CommitId,
         worker: &WorkerName,
+        gate: Option<&Gate>,
     ) -> Result<VerifiedCopy, CopyError> {
-        self.take_in_steps(deploy, commit, worker, &mut |_| {})
+        self.take_in_steps(deploy, commit, worker, gate, &mut |_| {})
     }
 
     /// [`take`](Self::take), calling `before` ahead of each file, so that tests can interfere.
@@ -151,10 +156,11 @@ impl Copies {
         deploy: &DeployDir,
         commit: &CommitId,
         worker: &WorkerName,
+        gate: Option<&Gate>,
         before: &mut dyn FnMut(&str),
     ) -> Result<VerifiedCopy, CopyError> {
         let deployed = Deployed::open(deploy, commit)?;
-        let Deployment { mut workers, .. } = deployed.record()?;
+        let Deployment { mut workers, .. } = deployed.record(gate, worker)?;
         let part = workers.remove(worker).ok_or_else(|| CopyError::NoWorker(commit.clone()))?;
         let folder = self.root.join(worker.as_str()).join(key(&part).to_string());
         // It got its name when it was complete, and has been root's alone since.

@@ -14,15 +14,17 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, StatxFlags, openat, statx};
 use rustix::io::Errno;
 
 use super::CopyError;
-use crate::ids::CommitId;
+use crate::ids::{CommitId, WorkerName};
 use crate::store::deployment::Deployment;
 use crate::store::digest::DigestError;
 use crate::store::document::{DocumentError, MAX_BYTES, ReadError};
-use crate::store::layout::{DeployDir, RECORD};
+use crate::store::layout::{DeployDir, RECORD, SIGNATURE};
+use crate::store::signature::{self, Gate};
 use crate::store::verify::Problem;
 
 /// The folder of one deployment, held open.
@@ -57,9 +59,34 @@ impl Deployed {
         }
     }
 
-    /// The deployment's record.
-    pub(super) fn record(&self) -> Result<Deployment, CopyError> {
+    /// The deployment's record. Where there is a `gate`, it must be signed, and is not parsed before
+    /// the signature was verified; and the deployment must be admitted for `worker` to start.
+    pub(super) fn record(
+        &self,
+        gate: Option<&Gate>,
+        worker: &WorkerName,
+    ) -> Result<Deployment, CopyError> {
+        let bytes = self.document(RECORD)?;
+        let Some(gate) = gate else { return Ok(self.parse(&bytes)?) };
+        let signature = signature::present(self.document(SIGNATURE))?;
+        let authentic = gate.authenticate(&bytes, &signature, &self.path.join(SIGNATURE))?;
+        let record = self.parse(&bytes)?;
+        authentic.admit(&record, Some(worker), Timestamp::now())?;
+        Ok(record)
+    }
+
+    fn parse(&self, bytes: &[u8]) -> Result<Deployment, ReadError> {
         let path = self.path.join(RECORD);
+        let record = Deployment::parse(bytes).map_err(|error| error.in_file(&path))?;
+        if record.git_commit != self.commit {
+            return Err(ReadError::OtherCommit { path, found: record.git_commit });
+        }
+        Ok(record)
+    }
+
+    /// The content of a file that describes the deployment.
+    fn document(&self, name: &str) -> Result<Vec<u8>, ReadError> {
+        let path = self.path.join(name);
         let failed = |problem| match problem {
             Problem::Missing(_) => ReadError::Absent(path.clone()),
             Problem::Unacceptable(DigestError::Io { path, source }) => {
@@ -67,19 +94,15 @@ impl Deployed {
             }
             _ => ReadError::NotAFile(path.clone()),
         };
-        let file = self.open_file(RECORD).map_err(failed)?;
+        let file = self.open_file(name).map_err(failed)?;
         let mut bytes = Vec::new();
         file.take(MAX_BYTES + 1)
             .read_to_end(&mut bytes)
             .map_err(|source| ReadError::Io { path: path.clone(), source })?;
         if bytes.len() as u64 > MAX_BYTES {
-            return Err(DocumentError::TooLarge.in_file(&path).into());
+            return Err(DocumentError::TooLarge.in_file(&path));
         }
-        let record = Deployment::parse(&bytes).map_err(|error| error.in_file(&path))?;
-        if record.git_commit != self.commit {
-            return Err(ReadError::OtherCommit { path, found: record.git_commit }.into());
-        }
-        Ok(record)
+        Ok(bytes)
     }
 
     /// Opens the file at `path`, a relative one without `..` that a record has named.

@@ -34,12 +34,12 @@ impl Bench {
     }
 
     fn take(&self) -> Result<VerifiedCopy, CopyError> {
-        self.copies.take(&self.deploy, &self.commit, &index())
+        self.copies.take(&self.deploy, &self.commit, &index(), None)
     }
 
     /// Takes a copy, and does something to the deployment when it comes to this file.
     fn take_while(&self, at: &str, act: impl Fn(&Self)) -> Result<VerifiedCopy, CopyError> {
-        self.copies.take_in_steps(&self.deploy, &self.commit, &index(), &mut |path| {
+        self.copies.take_in_steps(&self.deploy, &self.commit, &index(), None, &mut |path| {
             if path == at {
                 act(self);
             }
@@ -265,11 +265,11 @@ fn a_changed_worker_has_a_copy_of_its_own() {
     let bench = Bench::new();
     let first = bench.take().unwrap();
     let worker: WorkerName = "api".parse().unwrap();
-    let other = bench.copies.take(&bench.deploy, &bench.commit, &worker).unwrap();
+    let other = bench.copies.take(&bench.deploy, &bench.commit, &worker, None).unwrap();
     assert_ne!(first.folder, other.folder);
     assert_eq!(bench.kept().len(), 2);
     let stranger = "stranger".parse().unwrap();
-    let error = bench.copies.take(&bench.deploy, &bench.commit, &stranger).unwrap_err();
+    let error = bench.copies.take(&bench.deploy, &bench.commit, &stranger, None).unwrap_err();
     assert_eq!(error.to_string(), "deployment aaaaaaa has no such worker");
 }
 
@@ -289,7 +289,7 @@ fn a_copy_that_is_in_use_stays_and_all_else_goes() {
     let bench = Bench::new();
     let used = bench.take().unwrap().folder;
     let worker: WorkerName = "api".parse().unwrap();
-    let unused = bench.copies.take(&bench.deploy, &bench.commit, &worker).unwrap().folder;
+    let unused = bench.copies.take(&bench.deploy, &bench.commit, &worker, None).unwrap().folder;
     let left = bench.dir.path().join("copies/.tmp-1");
     fs::create_dir(&left).unwrap();
     fs::write(left.join("half"), "half a file").unwrap();

@@ -1,6 +1,6 @@
 //! Performs a start: from the configuration on disk to the job that systemd has taken.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{ownership, quota};
 use crate::config::{self, Sources};
@@ -10,6 +10,7 @@ use crate::launcher::policy::{self, UnitSpec};
 use crate::launcher::session::{Bus, Session};
 use crate::launcher::{LaunchError, LauncherConfig, Output, Source, StartRequest, facts};
 use crate::store::layout::DeployDir;
+use crate::store::signature::{Gate, LEDGER};
 
 /// What starts and stops go by.
 #[derive(Debug, Clone)]
@@ -71,12 +72,23 @@ impl Starts {
         let config = LauncherConfig::new(&loaded.settings, Output::Journal);
         ownership::check_deploy(&config.deploy_dir).map_err(refused)?;
         ownership::check(&self.state_dir).map_err(refused)?;
+        let gate = self.gate(loaded.settings.deployments.keyring.as_deref()).map_err(refused)?;
+        let deploy = DeployDir::new(&config.deploy_dir);
         let copy = self
             .copies
-            .take(&DeployDir::new(&config.deploy_dir), commit, &request.worker)
+            .take(&deploy, commit, &request.worker, gate.as_ref())
             .map_err(|error| refused(error.to_string()))?;
         let facts = facts::of_copy(&config, &request.worker, commit, &copy.part, &copy.folder)?;
         policy::unit_spec(&config, request, &facts, Some(&copy.folder))
+    }
+
+    /// What a deployment must pass, where root's configuration names a `keyring` for that.
+    fn gate(&self, keyring: Option<&Path>) -> Result<Option<Gate>, String> {
+        let Some(keyring) = keyring else { return Ok(None) };
+        if keyring.exists() {
+            keyring.ancestors().try_for_each(ownership::check)?;
+        }
+        Ok(Some(Gate::new(keyring, self.state_dir.join(LEDGER))))
     }
 }
 

@@ -207,8 +207,12 @@ impl<L: Launcher> Actor<L> {
         let found = self.launches.list_until_answered().await;
         let Some(mut loader) = self.loader.take() else { return };
         let remembered = self.state.current.clone();
+        let alive = !found.is_empty();
         let (loader, current, wanted) = tokio::task::spawn_blocking(move || {
-            let current = remembered.and_then(|d| loader.load_commit(&d.commit).ok());
+            let current = remembered.and_then(|d| match alive {
+                true => loader.load_commit(&d.commit).ok(),
+                false => loader.load_again(&d.commit).ok(),
+            });
             let wanted = loader.load_wanted();
             (loader, current, wanted)
         })

@@ -105,7 +105,7 @@ impl<L: Launcher> Actor<L> {
         let Some(mut loader) = self.loader.take() else { return };
         self.warn(format!("going back to {}, which served last", good.commit.short()));
         self.beside.spawn_blocking(move || {
-            let desired = loader.load_commit(&good.commit);
+            let desired = loader.load_again(&good.commit);
             Done::LoadedLastGood(loader, desired)
         });
     }

@@ -25,6 +25,9 @@ pub trait Control: Send + Sync + 'static {
     /// reload, so that a client that hangs up changes nothing.
     fn reload(&self) -> impl Future<Output = ReloadVerdict> + Send;
 
+    /// What became of the last rollouts. Must not block, either.
+    fn past_rollouts(&self) -> PastRollouts;
+
     /// What happens while a project is developed.
     fn events(&self) -> &Feed;
 
@@ -244,6 +247,47 @@ pub enum ReloadOutcome {
     Refused,
     /// A new tqserver has taken over, which looks at what is wanted itself: ask it.
     HandedOver,
+}
+
+/// `GET /v1/deployments`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastRollouts {
+    /// [`SCHEMA`]
+    pub schema: u32,
+    /// The last hundred, newest first.
+    pub rollouts: Vec<PastRollout>,
+}
+
+/// What became of a rollout.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastRollout {
+    /// Of which commit.
+    pub commit: CommitId,
+    /// The manifest's `deployment_id`.
+    pub deployment_id: Option<String>,
+    /// When it ended.
+    pub at: Timestamp,
+    /// How long it took, in milliseconds; absent where the daemon was restarted meanwhile.
+    pub took_ms: Option<u64>,
+    /// Why it did not come to serve; absent when it did.
+    pub failure: Option<String>,
+    /// Workers that got a new generation.
+    pub started: Vec<WorkerName>,
+    /// Who activated it, by the manifest's word; absent where that says nothing.
+    pub by: Option<Initiator>,
+}
+
+/// Who activated a deployment, by the manifest's word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Initiator {
+    /// The user on the server's machine.
+    pub user: String,
+    /// The address that user came from by ssh.
+    pub from: Option<String>,
+    /// Who that is elsewhere, by its own word.
+    pub client: Option<String>,
+    /// `deploy`, `rollback` or `build`.
+    pub verb: String,
 }
 
 /// The answer to `POST /v1/reload?wait=false` and `POST /v1/dev/rebuild`.

@@ -117,6 +117,10 @@ async fn answer(
             Err(error) => refuse(StatusCode::CONFLICT, error),
         },
         ("/v1/retention", _) => method_not_allowed("GET, HEAD"),
+        ("/v1/deployments", Method::GET | Method::HEAD) => {
+            json(StatusCode::OK, &control.past_rollouts())
+        }
+        ("/v1/deployments", _) => method_not_allowed("GET, HEAD"),
         ("/v1/reload", Method::POST) => {
             let wait = match head.uri.query() {
                 None | Some("wait=true") => true,

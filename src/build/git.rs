@@ -78,6 +78,58 @@ impl GitFacts {
     }
 }
 
+/// The commit that a name of git's means: `HEAD`, a branch, a tag, some digits of a commit. `None`
+/// where nothing has that name here.
+///
+/// # Errors
+/// No git, or no repository.
+pub fn resolve(project: &Path, name: &str) -> Result<Option<CommitId>, GitError> {
+    let git = Git { project };
+    git.line(&["rev-parse", "--git-dir"])?;
+    let commit = format!("{name}^{{commit}}");
+    let found = git.optional(&["rev-parse", "--verify", "--quiet", "--end-of-options", &commit])?;
+    Ok(found.map(|text| text.parse()).transpose()?)
+}
+
+/// What lies between two commits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Between {
+    /// The commits that the later has and the earlier has not, newest first: digits and subject.
+    pub gained: Vec<String>,
+    /// Those that the earlier has and the later has not.
+    pub lost: Vec<String>,
+    /// The files that differ, by their path in the repository.
+    pub files: Vec<String>,
+}
+
+/// What lies between two commits; `None` where the repository does not have both.
+///
+/// # Errors
+/// What git complains about.
+pub fn between(
+    project: &Path,
+    earlier: &CommitId,
+    later: &CommitId,
+) -> Result<Option<Between>, GitError> {
+    let git = Git { project };
+    for commit in [earlier, later] {
+        if resolve(project, commit.as_str())?.is_none() {
+            return Ok(None);
+        }
+    }
+    let log = |from: &CommitId, to: &CommitId| -> Result<Vec<String>, GitError> {
+        let text = git.run(&["log", "--no-color", "--format=%h %s", &format!("{from}..{to}")])?;
+        Ok(text.lines().map(str::to_owned).collect())
+    };
+    let (from, to) = (earlier.as_str(), later.as_str());
+    let files = git.run(&["diff", "--name-only", "--no-renames", "-z", from, to])?;
+    Ok(Some(Between {
+        gained: log(earlier, later)?,
+        lost: log(later, earlier)?,
+        files: files.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect(),
+    }))
+}
+
 /// The files below `folder` that are tracked or not ignored, as paths below it, sorted; `None`
 /// where `folder` is in no repository, or there is no git.
 ///

@@ -3,6 +3,7 @@
 //! Much of it names paths and steps that are the same in every deployment. Such a key can only
 //! say what is so, and is refused otherwise, with the reason.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::scope::{BIN_DIR, Known};
 use super::section::{Located, Section};
 use super::server::{DAY, file_path, parse_mode};
 use super::settings::{LiveReloadSettings, Mode, RetentionSettings, WatchSettings};
+use super::targets::{self, Target, TargetName};
 use super::units::relative_glob;
 
 /// What the file says.
@@ -19,6 +21,7 @@ pub(super) struct DeploymentFile {
     pub(super) prod: ModeBlock,
     pub(super) prod_only: ProdBlock,
     pub(super) git: GitBlock,
+    pub(super) targets: BTreeMap<TargetName, Target>,
 }
 
 /// What both modes' blocks have.
@@ -68,7 +71,8 @@ pub(super) fn read(file: &mut Section<'_, '_>, root: &Path, workers_dir: &str) -
     });
     let git = file.section("git", read_git);
     file.section("binaries", |binaries| read_binaries(binaries, workers_dir, &deploy_dir));
-    DeploymentFile { mode, dev, prod, prod_only, git }
+    let targets = targets::read(file, root);
+    DeploymentFile { mode, dev, prod, prod_only, git, targets }
 }
 
 fn read_dev(dev: &mut Section<'_, '_>, workers_dir: &str) -> ModeBlock {

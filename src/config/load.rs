@@ -197,6 +197,7 @@ impl Merge<'_> {
                 sign_key: prod.sign_key,
                 git_ldflags: deployment.git.ldflags,
             },
+            targets: deployment.targets,
             watch: block.watch,
             live_reload: block.live_reload,
         }

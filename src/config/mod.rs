@@ -23,6 +23,7 @@ mod section;
 mod server;
 pub mod settings;
 mod sources;
+pub mod targets;
 mod template;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ pub use super::editor::EditorLink;
 pub use super::grants::Grant;
 pub use super::pins::{Pin, PinTarget};
 pub use super::sandbox::{AddressRange, Allowed, Sandbox, SandboxOverrides};
+pub use super::targets::{Target, TargetName};
 use crate::ids::{RoutePath, WorkerName};
 
 /// Which of the two lives tqserver leads; chosen by the environment, never by the binary.
@@ -59,6 +60,8 @@ pub struct Settings {
     pub workers: WorkersSettings,
     /// How programs are built, for the mode.
     pub build: BuildSettings,
+    /// Where deployments are brought to.
+    pub targets: BTreeMap<TargetName, Target>,
     /// What development watches; `None` where nothing is watched.
     pub watch: Option<WatchSettings>,
     /// What development does for browsers; `None` in production, or where it is off.

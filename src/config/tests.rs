@@ -81,6 +81,8 @@ fn is_of_users(path: &str) -> bool {
 fn keys_written(value: &serde_yaml::Value, path: &str, keys: &mut BTreeSet<String>) {
     if path == "workers.paths" {
         keys.insert("workers.paths.<route>.*".into());
+    } else if path == "targets" {
+        assert_eq!(value.as_mapping().map(|it| it.len()), Some(0), "what is shipped has none");
     } else if path == "server.https.certificates" {
         assert_eq!(value.as_sequence().map(Vec::len), Some(0), "what is shipped has none");
     } else if let (Some(entries), false) = (value.as_mapping(), is_of_users(path)) {
@@ -97,11 +99,13 @@ fn keys_written(value: &serde_yaml::Value, path: &str, keys: &mut BTreeSet<Strin
 #[test]
 fn every_key_is_read_shipped_and_documented() {
     let root = Path::new("/srv");
-    // What is shipped grants nothing, as there is no worker to grant it to, and has no certificate.
+    // What is shipped grants nothing, as there is no worker to grant it to, and has neither a
+    // certificate nor a target.
     let granting = SERVER.replace("grants: {}", "grants: {index: {}}");
     let full = granting.replace("certificates: []", "certificates: [{}]");
     let server = keys_read(|file| server::read(file, root), &full);
-    let deployment = keys_read(|file| deployment::read(file, root, "workers"), DEPLOYMENT);
+    let targeting = DEPLOYMENT.replace("targets: {}", "targets: {production: {}}");
+    let deployment = keys_read(|file| deployment::read(file, root, "workers"), &targeting);
     let worker = keys_read(worker::read_keys, "");
     assert_eq!(keys_documented("server.yaml"), server);
     assert_eq!(keys_documented("deployment.yaml"), deployment);
@@ -109,7 +113,7 @@ fn every_key_is_read_shipped_and_documented() {
     for (text, read) in [(SERVER, server), (DEPLOYMENT, deployment)] {
         let mut written = BTreeSet::new();
         keys_written(&serde_yaml::from_str(text).unwrap(), "", &mut written);
-        let absent = ["workers.grants.", "server.https.certificates."];
+        let absent = ["workers.grants.", "server.https.certificates.", "targets."];
         let read = read.into_iter().filter(|key| absent.iter().all(|it| !key.starts_with(it)));
         assert_eq!(written, read.collect::<BTreeSet<_>>());
     }

@@ -125,7 +125,7 @@ pub(super) fn read_keys(file: &mut Section<'_, '_>) -> WorkerFile {
 }
 
 /// A command: a list of words, or one text whose words are parted by spaces.
-fn command(file: &mut Section<'_, '_>, key: &'static str) -> Option<Vec<String>> {
+pub(super) fn command(file: &mut Section<'_, '_>, key: &'static str) -> Option<Vec<String>> {
     let words = if file.is_list(key) {
         file.list(key, |word| {
             if word.contains('\0') {

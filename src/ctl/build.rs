@@ -14,17 +14,14 @@ use super::exit::{Exit, Failure};
 use super::output::{Output, printable_lines};
 use crate::build::production;
 use crate::build::{BuildError, Project, dev, legacy};
-use crate::config::settings::{Mode, sign_key};
+use crate::config::settings::{Mode, Settings, sign_key};
 use crate::config::{self, Environment, Sources};
-use crate::store::activate::activate;
+use crate::store::activate::{HISTORY, activate};
 use crate::store::deployment::Deployment;
 use crate::store::layout::DeployDir;
 use crate::store::lock::{DeployLock, LockError};
 use crate::store::manifest::Manifest;
 use crate::store::stage;
-
-/// How many earlier deployments the manifest tells of.
-const HISTORY: usize = 20;
 
 /// `tqctl build`
 #[derive(Debug, Args)]
@@ -47,22 +44,11 @@ pub struct BuildArgs {
 /// another run that holds the deployment folder [`Exit::Locked`].
 pub fn run(args: &BuildArgs, root: &Path, out: &Output) -> Result<Exit, Failure> {
     let started = Instant::now();
-    // As git and cargo name it, and so that the settings' paths begin with it.
-    let root = root.canonicalize().with_context(|| root.display().to_string())?;
     let mode = if args.dev { Mode::Dev } else { Mode::Prod };
-    let sources = Sources {
-        mode: Some(mode),
-        environment: Environment::of_process(),
-        ..Sources::of_project(&root)
-    };
-    let mut loaded = config::load(&sources)?;
-    for warning in &loaded.warnings {
-        out.warning(printable_lines(&warning.to_string()));
-    }
+    let (mut project, _) = project(root, mode, out)?;
     if args.sign.is_some() {
-        loaded.settings.build.sign_key.clone_from(&args.sign);
+        project.build.sign_key.clone_from(&args.sign);
     }
-    let project = Project::new(&root, &loaded.settings, out.message_painter().is_coloured())?;
     if args.dev {
         let built = dev::build(&project, out).map_err(failure)?;
         let legacy = legacy_output(args, &project, &built.programs)?;
@@ -99,7 +85,28 @@ fn legacy_output(
     legacy::write(&project.root, programs).map_err(failure)
 }
 
-fn failure(error: BuildError) -> Failure {
+/// The project in `root` and its settings.
+pub(super) fn project(
+    root: &Path,
+    mode: Mode,
+    out: &Output,
+) -> Result<(Project, Settings), Failure> {
+    // As git and cargo name it, and so that the settings' paths begin with it.
+    let root = root.canonicalize().with_context(|| root.display().to_string())?;
+    let sources = Sources {
+        mode: Some(mode),
+        environment: Environment::of_process(),
+        ..Sources::of_project(&root)
+    };
+    let loaded = config::load(&sources)?;
+    for warning in &loaded.warnings {
+        out.warning(printable_lines(&warning.to_string()));
+    }
+    let project = Project::new(&root, &loaded.settings, out.message_painter().is_coloured())?;
+    Ok((project, loaded.settings))
+}
+
+pub(super) fn failure(error: BuildError) -> Failure {
     let exit = if error.is_build_failure() { Exit::BuildFailed } else { Exit::Failure };
     Failure::new(exit, error)
 }

@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
-use crate::admin::api::{Accepted, ApiError, ReloadVerdict, SCHEMA, Status};
+use crate::admin::api::{Accepted, ApiError, PastRollouts, ReloadVerdict, SCHEMA, Status};
 use crate::admin::retention::Retention;
 
 mod error;
@@ -76,6 +76,11 @@ impl Client {
     /// Which deployments tqserver needs.
     pub async fn retention(&self) -> Result<Retention, ClientError> {
         self.within_limit(self.ask(Method::GET, "/v1/retention")).await
+    }
+
+    /// What became of the last rollouts.
+    pub async fn past_rollouts(&self) -> Result<PastRollouts, ClientError> {
+        self.within_limit(self.ask(Method::GET, "/v1/deployments")).await
     }
 
     /// Asks for a reload and awaits its verdict, for as long as that takes: the daemon, and

@@ -29,6 +29,25 @@ pub enum Exit {
     Interrupted = 130,
 }
 
+impl Exit {
+    /// The one of this number, which another tqctl has said; [`Exit::Failure`] for others.
+    pub(super) fn of_code(code: u8) -> Self {
+        let all = [
+            Self::Ok,
+            Self::Failure,
+            Self::Usage,
+            Self::Degraded,
+            Self::Unreachable,
+            Self::Locked,
+            Self::BuildFailed,
+            Self::NotSwitched,
+            Self::RollbackFailed,
+            Self::Interrupted,
+        ];
+        all.into_iter().find(|exit| *exit as u8 == code).unwrap_or(Self::Failure)
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)

@@ -14,14 +14,19 @@ use crate::version::VERSION_LINE;
 
 pub mod build;
 pub mod client;
+pub mod deploy;
 pub mod dev;
+pub mod diff;
 pub mod doctor;
 pub mod exit;
+pub mod history;
+pub mod host;
 pub mod migrate;
 pub mod new;
 pub mod output;
 pub mod prune;
 pub mod reload;
+pub mod rollback;
 pub mod status;
 
 /// Build, deploy and watch over web applications that tqserver runs.
@@ -102,6 +107,19 @@ pub enum Verb {
     /// pages/ becomes workers/, templates/ workers/shared/private/templates/, and bin/tqworker_* the
     /// programs in workers/*/bin/. Reports every move; never overwrites anything.
     Migrate(migrate::MigrateArgs),
+    /// Bring a deployment to a target's hosts and have them switch to it
+    ///
+    /// Builds what is checked out, unless a commit is named that was built before. A host that does
+    /// not come to serve it goes back to what served before.
+    Deploy(deploy::DeployArgs),
+    /// Go back to a deployment that is still there
+    ///
+    /// Without a commit, to the last one that served well before the current one.
+    Rollback(rollback::RollbackArgs),
+    /// Show what was deployed, by whom, and what came of it
+    History(history::HistoryArgs),
+    /// Show what a deployment of what is checked out would change
+    Diff(diff::DiffArgs),
     /// Serve the source tree until Ctrl-C
     Dev(dev::DevArgs),
     /// Show what runs
@@ -119,6 +137,9 @@ pub enum Verb {
     /// Changes nothing. With --quiet, prints only what is wrong; with --verbose, also paths and who
     /// needs or holds what. A check that failed is exit code 1, a warning is not.
     Doctor(doctor::DoctorArgs),
+    /// The end of `tqctl deploy` that is on the host; it is started by ssh and not by people
+    #[command(hide = true)]
+    HostSession(host::HostArgs),
 }
 
 /// Runs tqctl with the arguments of this process.
@@ -136,16 +157,22 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli, out: &Output) -> Result<Exit, Failure> {
+    let socket = || cli.globals.socket.clone();
     match &cli.verb {
         Verb::New(args) => new::run(args, cli.globals.root(), out),
         Verb::Build(args) => build::run(args, cli.globals.root(), out),
         Verb::Migrate(args) => migrate::run(args, cli.globals.root(), out),
-        Verb::Dev(args) => dev::run(args, cli.globals.root(), out),
-        Verb::Status(args) => block_on(status::run(args, &client(&cli.globals, out), out)),
-        Verb::Reload(args) => block_on(reload::run(args, &client(&cli.globals, out), out)),
         Verb::Prune(args) => {
             block_on(prune::run(args, cli.globals.root(), &client(&cli.globals, out), out))
         }
+        Verb::Deploy(args) => deploy::run(args, cli.globals.root(), out),
+        Verb::Rollback(args) => rollback::run(args, cli.globals.root(), socket(), out),
+        Verb::History(args) => history::run(args, cli.globals.root(), socket(), out),
+        Verb::Diff(args) => diff::run(args, cli.globals.root(), socket(), out),
+        Verb::Dev(args) => dev::run(args, cli.globals.root(), out),
+        Verb::Status(args) => block_on(status::run(args, &client(&cli.globals, out), out)),
+        Verb::Reload(args) => block_on(reload::run(args, &client(&cli.globals, out), out)),
+        Verb::HostSession(args) => host::run(args),
         Verb::Doctor(args) => {
             block_on(doctor::run(args, cli.globals.root(), &cli.globals.client(), out))
         }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use clap::Args;
 
-use super::client::Client;
+use super::client::{Client, ClientError};
 use super::exit::{Exit, Failure};
 use super::output::{Output, Painter, Role, printable};
 use crate::admin::api::{ReloadOutcome, ReloadVerdict};
@@ -13,6 +13,26 @@ use crate::ids::WorkerName;
 /// How many handovers in a row are followed: more than one only when the program is replaced
 /// during the first.
 const MAX_HANDOVERS: usize = 5;
+
+/// Why there is no verdict.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum VerdictError {
+    /// tqserver could not be asked.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// Each process that was asked gave way to another.
+    #[error("tqserver hands over again and again; see its log")]
+    HandsOver,
+}
+
+impl VerdictError {
+    pub(super) fn into_failure(self) -> Failure {
+        match self {
+            Self::Client(error) => error.into_failure(),
+            Self::HandsOver => self.into(),
+        }
+    }
+}
 
 /// `tqctl reload`
 #[derive(Debug, Args)]
@@ -30,24 +50,28 @@ pub async fn run(args: &ReloadArgs, client: &Client, out: &Output) -> Result<Exi
         out.message("reload asked for; what comes of it: tqctl status");
         return Ok(Exit::Ok);
     }
-    let verdict = verdict(client, out).await?;
+    let handed_over = || out.message("tqserver handed over to its new program");
+    let verdict = verdict(client, handed_over).await.map_err(VerdictError::into_failure)?;
     out.document(&verdict)?;
     out.line(render(&verdict, out.painter()))?;
     Ok(if verdict.ok { Exit::Ok } else { Exit::NotSwitched })
 }
 
 /// The verdict on what is wanted. A process that hands over has none: its successor is asked.
-async fn verdict(client: &Client, out: &Output) -> Result<ReloadVerdict, Failure> {
+pub(super) async fn verdict(
+    client: &Client,
+    handed_over: impl Fn(),
+) -> Result<ReloadVerdict, VerdictError> {
     let mut duration_ms = 0;
     for _ in 0..MAX_HANDOVERS {
-        let verdict = client.reload().await.map_err(|error| error.into_failure())?;
+        let verdict = client.reload().await?;
         duration_ms += verdict.duration_ms;
         if verdict.outcome != ReloadOutcome::HandedOver {
             return Ok(ReloadVerdict { duration_ms, ..verdict });
         }
-        out.message("tqserver handed over to its new program");
+        handed_over();
     }
-    Err(anyhow::anyhow!("tqserver hands over again and again; see its log").into())
+    Err(VerdictError::HandsOver)
 }
 
 fn render(verdict: &ReloadVerdict, paint: Painter) -> String {

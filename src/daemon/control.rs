@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use super::reloads::Reloads;
 use super::retention;
 use crate::admin::api::{
-    Control, Counters, DrainingGeneration, FailedDeployment, ReloadOutcome, ReloadVerdict, SCHEMA,
-    ServerState, Status, WorkerState, WorkerStatus,
+    Control, Counters, DrainingGeneration, FailedDeployment, Initiator, PastRollout, PastRollouts,
+    ReloadOutcome, ReloadVerdict, SCHEMA, ServerState, Status, WorkerState, WorkerStatus,
 };
 use crate::admin::feed::Feed;
 use crate::admin::retention::Retention;
@@ -22,6 +22,7 @@ use crate::launcher::Source;
 use crate::proxy::CountersReader;
 use crate::rollout::actor::RolloutHandle;
 use crate::rollout::report::{Report, ReportResult};
+use crate::rollout::state::HistoryEntry;
 use crate::rollout::status::{GenerationSnapshot, Snapshot, WorkerSnapshot};
 
 /// Answers what the control socket is asked.
@@ -121,6 +122,12 @@ impl Control for DaemonControl {
         }
     }
 
+    fn past_rollouts(&self) -> PastRollouts {
+        let snapshot = self.rollout.snapshot();
+        let rollouts = snapshot.past.iter().rev().map(past_rollout).collect();
+        PastRollouts { schema: SCHEMA, rollouts }
+    }
+
     fn events(&self) -> &Feed {
         &self.feed
     }
@@ -146,6 +153,23 @@ impl Control for DaemonControl {
                           tqctl build --dev"
                 .to_owned(),
         })
+    }
+}
+
+fn past_rollout(entry: &HistoryEntry) -> PastRollout {
+    PastRollout {
+        commit: entry.deployment.commit.clone(),
+        deployment_id: entry.deployment.deployment_id.clone(),
+        at: entry.at,
+        took_ms: entry.took_ms,
+        failure: entry.failure.clone(),
+        started: entry.started.clone(),
+        by: entry.deployed_by.clone().map(|by| Initiator {
+            user: by.user,
+            from: by.from,
+            client: by.client,
+            verb: by.verb,
+        }),
     }
 }
 

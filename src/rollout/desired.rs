@@ -7,6 +7,7 @@ use crate::config::settings::WorkerSettings;
 use crate::ids::{CommitId, Md5, WorkerName};
 use crate::launcher::Source;
 use crate::proxy::table::PublicTree;
+use crate::store::manifest::DeployedBy;
 
 /// Everything a rollout needs to know of what is wanted.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -19,6 +20,8 @@ pub struct Desired {
     pub tag: Option<String>,
     /// The manifest's `deployment_id`, so that activating a commit again is a new wish.
     pub deployment_id: Option<String>,
+    /// Who activated it, as the manifest says.
+    pub deployed_by: Option<DeployedBy>,
     /// Each worker.
     pub workers: BTreeMap<WorkerName, DesiredWorker>,
     /// Workers of the source tree that have no program yet. Their routes are published, and

@@ -203,7 +203,8 @@ impl Loader {
         self.admit(settings, &deploy, deployment)?;
         verify(&deploy, deployment, self.scope, &mut self.digests, Timestamp::now())?;
         let (pins, id) = (&settings.deployments.pins, Some(manifest.deployment_id.clone()));
-        self.resolve(&deploy, deployment, pins, id, launcher)
+        let desired = self.resolve(&deploy, deployment, pins, id, launcher)?;
+        Ok(Desired { deployed_by: manifest.deployed_by.clone(), ..desired })
     }
 
     /// The deployments that workers are pinned to, verified as far as the current one.
@@ -248,6 +249,7 @@ impl Loader {
             branch: deployment.git_branch.clone(),
             tag: deployment.git_tag.clone(),
             deployment_id,
+            deployed_by: None,
             workers,
             unbuilt: BTreeMap::new(),
         })

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{CommitId, Generation, UnitName, WorkerName};
 use crate::store::atomic;
+use crate::store::manifest::DeployedBy;
 
 /// The format this program writes.
 const SCHEMA: u32 = 1;
@@ -75,6 +76,31 @@ pub struct HistoryEntry {
     pub at: Timestamp,
     /// `None` when it came to serve, else why not.
     pub failure: Option<String>,
+    /// Who activated it, as the manifest said.
+    #[serde(default)]
+    pub deployed_by: Option<DeployedBy>,
+    /// From the first start until it ended, in milliseconds; `None` where it was begun by a process
+    /// before this one.
+    #[serde(default)]
+    pub took_ms: Option<u64>,
+    /// The workers that got, or were to get, a new generation.
+    #[serde(default)]
+    pub started: Vec<WorkerName>,
+}
+
+/// A rollout that has ended.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// Of which deployment.
+    pub deployment: DeploymentRef,
+    /// See [`HistoryEntry::deployed_by`].
+    pub deployed_by: Option<DeployedBy>,
+    /// When it ended.
+    pub at: Timestamp,
+    /// See [`HistoryEntry::took_ms`].
+    pub took_ms: Option<u64>,
+    /// See [`HistoryEntry::started`].
+    pub started: Vec<WorkerName>,
 }
 
 impl Default for State {
@@ -98,24 +124,23 @@ impl State {
     }
 
     /// A deployment serves.
-    pub fn served(&mut self, deployment: DeploymentRef, at: Timestamp) {
-        self.current = Some(deployment.clone());
-        self.last_good = Some(deployment.clone());
+    pub fn served(&mut self, attempt: Attempt) {
+        self.current = Some(attempt.deployment.clone());
+        self.last_good = Some(attempt.deployment.clone());
         self.failed = None;
-        self.remember(HistoryEntry { deployment, at, failure: None });
+        self.remember(attempt, None);
     }
 
     /// A deployment did not come to serve.
-    pub fn did_not_serve(&mut self, deployment: DeploymentRef, reason: String, at: Timestamp) {
-        self.remember(HistoryEntry {
-            deployment: deployment.clone(),
-            at,
-            failure: Some(reason.clone()),
-        });
+    pub fn did_not_serve(&mut self, attempt: Attempt, reason: String) {
+        let (deployment, at) = (attempt.deployment.clone(), attempt.at);
+        self.remember(attempt, Some(reason.clone()));
         self.failed = Some(FailedDeployment { deployment, reason, at });
     }
 
-    fn remember(&mut self, entry: HistoryEntry) {
+    fn remember(&mut self, attempt: Attempt, failure: Option<String>) {
+        let Attempt { deployment, deployed_by, at, took_ms, started } = attempt;
+        let entry = HistoryEntry { deployment, at, failure, deployed_by, took_ms, started };
         let excess = (self.history.len() + 1).saturating_sub(HISTORY);
         self.history.drain(..excess);
         self.history.push(entry);
@@ -175,14 +200,24 @@ mod tests {
         }
     }
 
+    fn attempt(digit: char) -> Attempt {
+        Attempt {
+            deployment: deployment(digit),
+            deployed_by: None,
+            at: Timestamp::UNIX_EPOCH,
+            took_ms: Some(12),
+            started: vec!["index".parse().unwrap()],
+        }
+    }
+
     #[test]
     fn what_is_saved_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
         let file = StateFile::in_dir(dir.path());
         assert_eq!(file.load(), (State::default(), None));
         let mut state = State::default();
-        state.served(deployment('a'), Timestamp::UNIX_EPOCH);
-        state.did_not_serve(deployment('b'), "index exited 1".into(), Timestamp::UNIX_EPOCH);
+        state.served(attempt('a'));
+        state.did_not_serve(attempt('b'), "index exited 1".into());
         file.save(&state).unwrap();
         assert_eq!(file.load(), (state, None));
     }
@@ -202,13 +237,13 @@ mod tests {
     #[test]
     fn a_failure_is_remembered_until_something_serves() {
         let mut state = State::default();
-        state.served(deployment('a'), Timestamp::UNIX_EPOCH);
-        state.did_not_serve(deployment('b'), "x".into(), Timestamp::UNIX_EPOCH);
+        state.served(attempt('a'));
+        state.did_not_serve(attempt('b'), "x".into());
         assert!(state.has_failed(&deployment('b')));
         assert_eq!(state.last_good, Some(deployment('a')));
         let again = DeploymentRef { deployment_id: Some("deploy-2".into()), ..deployment('b') };
         assert!(!state.has_failed(&again), "activated again, it is a new wish");
-        state.served(deployment('b'), Timestamp::UNIX_EPOCH);
+        state.served(attempt('b'));
         assert!(!state.has_failed(&deployment('b')));
     }
 
@@ -216,7 +251,7 @@ mod tests {
     fn history_is_bounded() {
         let mut state = State::default();
         for _ in 0..HISTORY + 5 {
-            state.served(deployment('a'), Timestamp::UNIX_EPOCH);
+            state.served(attempt('a'));
         }
         assert_eq!(state.history.len(), HISTORY);
     }

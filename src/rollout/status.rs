@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::controller::Controller;
 use super::generation::Phase;
-use super::state::{DeploymentRef, FailedDeployment, State};
+use super::state::{DeploymentRef, FailedDeployment, HistoryEntry, State};
 use crate::ids::{CommitId, Generation, Md5, RoutePath, UnitName, WorkerName};
 use crate::launcher::Source;
 use crate::proxy::target::Target;
@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub workers: Vec<WorkerSnapshot>,
     /// What an operator should know, newest last; bounded.
     pub warnings: Vec<String>,
+    /// What became of the last rollouts, newest last; bounded.
+    pub past: Arc<Vec<HistoryEntry>>,
 }
 
 /// One worker.
@@ -87,7 +89,7 @@ impl WorkerSnapshot {
 }
 
 impl Snapshot {
-    /// The state of this moment; warnings are left empty.
+    /// The state of this moment; warnings and the past are left empty.
     pub fn of(
         controller: &Controller,
         state: &State,
@@ -146,6 +148,7 @@ impl Snapshot {
             failed: state.failed.clone(),
             workers: workers.into_values().collect(),
             warnings: Vec::new(),
+            past: Arc::default(),
         }
     }
 }

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use super::deployment::{Deployment, SCHEMA};
 use super::document::{DocumentError, ReadError};
 use super::lock::DeployLock;
-use super::manifest::{DeployedDeployment, Manifest, PreviousDeployment, PreviousStatus};
+use super::manifest::{
+    DeployedBy, DeployedDeployment, Manifest, PreviousDeployment, PreviousStatus,
+};
 use super::manifest_sum;
 use super::modes::Writers;
 use crate::ids::CommitId;
@@ -39,6 +41,9 @@ pub enum ActivateError {
     },
 }
 
+/// How many earlier deployments a manifest tells of.
+pub const HISTORY: usize = 20;
+
 /// Writes a manifest that points at `deployment`, whose folder is complete, and returns it.
 ///
 /// The deployment before goes to the head of the history, of which `keep_history` entries stay.
@@ -54,6 +59,20 @@ pub fn activate(
     now: Timestamp,
     keep_history: usize,
 ) -> Result<Manifest, ActivateError> {
+    activate_by(lock, deployment, None, now, keep_history)
+}
+
+/// The same, and the manifest says who did it.
+///
+/// # Errors
+/// Those of [`activate`].
+pub fn activate_by(
+    lock: &DeployLock,
+    deployment: &Deployment,
+    by: Option<DeployedBy>,
+    now: Timestamp,
+    keep_history: usize,
+) -> Result<Manifest, ActivateError> {
     let deploy = lock.deploy();
     if Deployment::read(deploy, &deployment.git_commit)? != *deployment {
         return Err(ActivateError::RecordDiffers(deploy.record(&deployment.git_commit)));
@@ -62,7 +81,8 @@ pub fn activate(
         .deployments()
         .map_err(|source| ActivateError::Io { path: deploy.path().to_path_buf(), source })?;
     let previous = previous(Manifest::read(deploy).map(|(manifest, _)| manifest))?;
-    let manifest = following(previous, deployment, &present, now, keep_history);
+    let mut manifest = following(previous, deployment, &present, now, keep_history);
+    manifest.deployed_by = by;
     let path = deploy.manifest();
     let write = || {
         let mode = Writers::of(&fs::metadata(deploy.path())?).document();
@@ -110,6 +130,7 @@ fn following(
             git_commit_short: last.git_commit_short,
             git_tag: last.git_tag,
             deployed_at,
+            deployed_by: previous.deployed_by,
             status: PreviousStatus::Removed,
         };
         for mut entry in std::iter::once(last).chain(previous.previous_deployments) {
@@ -132,6 +153,7 @@ fn following(
         deployment_id,
         current_deployment: commit.clone(),
         deployment_path: format!("deploy/{commit}"),
+        deployed_by: None,
         deployment: DeployedDeployment { deployment: deployment.clone(), deployed_at: now },
         previous_deployments: history,
     }

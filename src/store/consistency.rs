@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::deployment::{Deployment, WorkerPart};
 use super::findings::Findings;
-use super::manifest::Manifest;
+use super::manifest::{DeployedBy, Manifest};
 use crate::ids::{CommitId, RoutePath, WorkerName};
 
 /// A contradiction within a document.
@@ -104,7 +104,9 @@ pub(crate) fn of_manifest(manifest: &Manifest) -> Findings<Inconsistency> {
             rule: "it must be deploy-<unix seconds>",
         });
     }
+    deployed_by(manifest.deployed_by.as_ref(), &mut findings);
     for previous in &manifest.previous_deployments {
+        deployed_by(previous.deployed_by.as_ref(), &mut findings);
         git_names(
             &previous.git_commit,
             &previous.git_commit_short,
@@ -193,10 +195,20 @@ fn git_names<const N: usize>(
         findings.push(Inconsistency::Text { field: "git_commit_short", value, rule });
     }
     for (field, name) in names {
-        if let Some(name) = name.as_ref().filter(|name| name.chars().any(char::is_control)) {
-            let rule = "it must not have control characters";
-            findings.push(Inconsistency::Text { field, value: excerpt(name), rule });
-        }
+        text(field, name.as_deref(), findings);
+    }
+}
+
+fn deployed_by(by: Option<&DeployedBy>, findings: &mut Findings<Inconsistency>) {
+    let Some(DeployedBy { user, from, client, verb }) = by else { return };
+    let texts = [Some(user), from.as_ref(), client.as_ref(), Some(verb)];
+    texts.into_iter().for_each(|it| text("deployed_by", it.map(String::as_str), findings));
+}
+
+fn text(field: &'static str, value: Option<&str>, findings: &mut Findings<Inconsistency>) {
+    if let Some(value) = value.filter(|value| value.chars().any(char::is_control)) {
+        let rule = "it must not have control characters";
+        findings.push(Inconsistency::Text { field, value: excerpt(value), rule });
     }
 }
 

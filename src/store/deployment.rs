@@ -63,6 +63,15 @@ impl Deployment {
         Ok(record)
     }
 
+    /// Every file of it but the record, by its path below the deployment's folder.
+    pub fn files(&self) -> impl Iterator<Item = (String, &Sha256)> {
+        let server = self.server.iter().map(|part| (&part.path, &part.sha256));
+        let parts = server.chain(self.workers.values().map(|part| (&part.path, &part.sha256)));
+        parts.flat_map(|(part, files)| {
+            files.iter().map(move |(path, sum)| (format!("{part}/{path}"), sum))
+        })
+    }
+
     /// The record as it is written: indented, with a line break at its end.
     pub fn to_json(&self) -> Vec<u8> {
         document::print(self)

@@ -23,6 +23,9 @@ pub struct Manifest {
     pub current_deployment: CommitId,
     /// `deploy/<commit>`, for people and scripts; refused when it names anything else.
     pub deployment_path: String,
+    /// Who activated it, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployed_by: Option<DeployedBy>,
     /// `deployment.json` repeated, and when it was activated.
     pub deployment: DeployedDeployment,
     /// Those before, newest first.
@@ -74,6 +77,22 @@ pub struct DeployedDeployment {
     pub deployed_at: Timestamp,
 }
 
+/// Who activated a deployment, as far as whoever wrote the manifest knows: for people, and no proof.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeployedBy {
+    /// The user on this machine.
+    pub user: String,
+    /// The address that user came from by ssh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Who that is elsewhere, by its own word: `ada@laptop`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    /// What it was done by: `deploy`, `rollback` or `build`.
+    pub verb: String,
+}
+
 /// A deployment that was current once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -87,6 +106,9 @@ pub struct PreviousDeployment {
     pub git_tag: Option<String>,
     /// When it was last made current.
     pub deployed_at: Timestamp,
+    /// Who did that, where that was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployed_by: Option<DeployedBy>,
     /// Whether its folder is still there to go back to.
     pub status: PreviousStatus,
 }

@@ -6,7 +6,7 @@ use super::deployment::Deployment;
 use super::layout::DeployDir;
 use super::lock::DeployLock;
 use super::manifest::Manifest;
-use super::testing::{at, commit, deploy};
+use super::testing::{at, commit, deploy, deployed_by};
 
 const MANIFEST: &str = include_str!("../../docs/schema/manifest.schema.json");
 const DEPLOYMENT: &str = include_str!("../../docs/schema/deployment.schema.json");
@@ -101,7 +101,8 @@ fn schemas_describe_what_is_written_and_require_what_is_read() {
     agrees("deployment.schema.json", &new.to_json(), |bytes| Deployment::parse(bytes).is_ok());
 
     let lock = DeployLock::try_acquire(&folder, "test", at(0)).unwrap();
-    super::activate::activate(&lock, &old, at(1), 5).unwrap();
-    let manifest = super::activate::activate(&lock, &new, at(2), 5).unwrap();
+    let by = || Some(deployed_by());
+    super::activate::activate_by(&lock, &old, by(), at(1), 5).unwrap();
+    let manifest = super::activate::activate_by(&lock, &new, by(), at(2), 5).unwrap();
     agrees("manifest.schema.json", &manifest.to_json(), |bytes| Manifest::parse(bytes).is_ok());
 }

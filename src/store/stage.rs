@@ -10,6 +10,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process;
 
+use nix::unistd::geteuid;
 use rustix::fs::{CWD, RenameFlags};
 
 use super::atomic;
@@ -132,6 +133,49 @@ impl Staging {
         Ok(())
     }
 
+    /// Takes a file of an earlier deployment over to `to` below the staging folder, without a copy
+    /// where that can be: a hard link to a file that is the caller's own. Nothing writes into a
+    /// deployed file, and whoever replaces one does so by rename, so that the earlier deployment
+    /// stays as it is. Returns whether it is one and the same file now.
+    ///
+    /// # Errors
+    /// When neither can be done.
+    pub fn take_over(&self, from: &Path, to: &str) -> Result<bool, StageError> {
+        let opened = File::open(from).map_err(|error| WalkError::io(from, error))?;
+        let metadata = opened.metadata().map_err(|error| WalkError::io(from, error))?;
+        let mode = metadata.mode() & 0o7777;
+        // `finish` sets modes, which only the owner can, and must find nothing to change.
+        if metadata.uid() == geteuid().as_raw() && mode == modes::of_file(mode) {
+            let (path, file) = self.create(to, mode)?;
+            drop(file);
+            let link = || {
+                fs::remove_file(&path)?;
+                fs::hard_link(from, &path)
+            };
+            match link() {
+                Ok(()) => return Ok(true),
+                // Another file system, or one without hard links; too many of them.
+                Err(error) if may_be_copied(&error) => {}
+                Err(error) => return Err(StageError::at(&path)(error)),
+            }
+        }
+        self.copy(&opened, from, to).map(|()| false)
+    }
+
+    /// Writes what is left of `content` to `to` below the staging folder, and returns how much.
+    ///
+    /// # Errors
+    /// When reading or writing fails.
+    pub fn receive(
+        &self,
+        content: &mut impl io::Read,
+        executable: bool,
+        to: &str,
+    ) -> Result<u64, StageError> {
+        let (path, mut file) = self.create(to, if executable { 0o755 } else { 0o644 })?;
+        io::copy(content, &mut file).map_err(StageError::at(&path))
+    }
+
     /// Writes a file of the deployment that has no source, at `to` below the staging folder.
     ///
     /// # Errors
@@ -191,6 +235,17 @@ impl Drop for Staging {
             let _ = fs::remove_dir_all(&self.path);
         }
     }
+}
+
+/// Whether a hard link failed for a reason that a copy does not have.
+fn may_be_copied(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::CrossesDevices
+            | io::ErrorKind::TooManyLinks
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::Unsupported
+    )
 }
 
 /// Removes the staging folders of processes that are gone, and returns them. Those of other users

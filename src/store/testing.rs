@@ -11,6 +11,7 @@ use nix::unistd::{Gid, Uid, geteuid, setfsgid, setfsuid};
 use super::deployment::{Deployment, SCHEMA, ServerPart, WorkerFiles, WorkerPart};
 use super::digest::{DigestCache, TreeDigest, WorkerSums, md5, tree};
 use super::layout::DeployDir;
+use super::manifest::DeployedBy;
 use super::stage::Staging;
 use crate::ids::{CommitId, WorkerName};
 
@@ -20,6 +21,16 @@ pub(crate) fn commit(digit: char) -> CommitId {
 
 pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).unwrap()
+}
+
+/// Somebody who deploys from elsewhere.
+pub(crate) fn deployed_by() -> DeployedBy {
+    DeployedBy {
+        user: "deploy".to_owned(),
+        from: Some("192.0.2.7".to_owned()),
+        client: Some("ada@laptop".to_owned()),
+        verb: "deploy".to_owned(),
+    }
 }
 
 /// Stages and finishes a deployment: the server, a compiled worker and one with `run:`.

@@ -16,6 +16,7 @@ use super::elf::Machine;
 use super::findings::Findings;
 use super::layout::{DeployDir, describes};
 use super::modes::is_guarded;
+use super::stage::Staging;
 use super::walk::{WalkError, walk_outside};
 use crate::ids::{Sha256, WorkerName};
 pub use problem::{Problem, VerifyError};
@@ -65,6 +66,23 @@ pub fn verify(
     check.problems.into_result(|problems| VerifyError { commit: commit.clone(), problems })
 }
 
+/// Compares a folder that is still put together with the record that it is to get: every file by its
+/// SHA-256, none missing and none too many; and its programs with this machine.
+///
+/// # Errors
+/// All problems, the first twenty named.
+pub fn verify_staged(
+    staging: &Staging,
+    deployment: &Deployment,
+    now: Timestamp,
+) -> Result<(), VerifyError> {
+    let commit = &deployment.git_commit;
+    let mut check =
+        Check { folder: staging.path(), scope: Scope::Whole, problems: Findings::none() };
+    check.content(deployment, &mut DigestCache::default(), now);
+    check.problems.into_result(|problems| VerifyError { commit: commit.clone(), problems })
+}
+
 struct Check<'a> {
     folder: &'a Path,
     scope: Scope,
@@ -84,6 +102,10 @@ impl Check<'_> {
             Ok(_) => self.problems.push(Problem::RecordDiffers),
             Err(error) => self.problems.push(error.into()),
         }
+        self.content(deployment, cache, now);
+    }
+
+    fn content(&mut self, deployment: &Deployment, cache: &mut DigestCache, now: Timestamp) {
         let found = self.digest(cache, now);
         let sound = self.files(&found, deployment);
         if let Some(server) = &deployment.server {

@@ -11,6 +11,7 @@ mod support;
 mod browser;
 mod command_line;
 mod crashes;
+mod deploy;
 mod deployments;
 mod dev;
 mod disturbances;

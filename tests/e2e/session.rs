@@ -144,6 +144,11 @@ impl Session {
         self.bed.root_path(self.bed.runtime_dir().join("tqserver").join(path))
     }
 
+    /// The control socket, as programs in the bed find it.
+    pub fn control_path(&self) -> PathBuf {
+        self.control_socket()
+    }
+
     fn control_socket(&self) -> PathBuf {
         self.bed.runtime_dir().join("tqserver-control.sock")
     }

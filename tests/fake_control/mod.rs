@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tqserver::admin::api::{
-    Control, Counters, DrainingGeneration, FailedDeployment, ReloadOutcome, ReloadVerdict, SCHEMA,
-    ServerState, Status, WorkerState, WorkerStatus,
+    Control, Counters, DrainingGeneration, FailedDeployment, PastRollouts, ReloadOutcome,
+    ReloadVerdict, SCHEMA, ServerState, Status, WorkerState, WorkerStatus,
 };
 use tqserver::admin::feed::Feed;
 use tqserver::admin::retention::Retention;
@@ -52,6 +52,10 @@ impl Control for Fake {
             let _ = decided.wait_for(|decided| *decided).await;
             self.verdict.lock().unwrap().clone()
         }
+    }
+
+    fn past_rollouts(&self) -> PastRollouts {
+        PastRollouts { schema: SCHEMA, rollouts: Vec::new() }
     }
 
     fn events(&self) -> &Feed {

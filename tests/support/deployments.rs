@@ -15,6 +15,7 @@ use tqserver::store::lock::DeployLock;
 use tqserver::store::stage::Staging;
 
 /// A worker of a deployment to be.
+#[derive(Clone)]
 pub struct Worker {
     name: &'static str,
     mode: &'static str,

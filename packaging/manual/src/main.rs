@@ -32,7 +32,8 @@ fn main() -> anyhow::Result<()> {
 
     // Gives verbs the global options, and their full names.
     tqctl.build();
-    let verbs = tqctl.get_subcommands().map(|verb| (verb.clone(), "1"));
+    let shown = tqctl.get_subcommands().filter(|verb| !verb.is_hide_set());
+    let verbs = shown.map(|verb| (verb.clone(), "1"));
     let tq_launcher = tqserver::launcher::service::Args::command();
     let programs = [(tqctl.clone(), "1"), (tqserver, "8"), (tq_launcher, "8")];
     for (command, section) in verbs.chain(programs) {

@@ -1,17 +1,22 @@
 //! What became of rollouts, for who waits for them and for a daemon after this one.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use jiff::Timestamp;
 
 use super::super::event::{Outcome, RolloutId, Verdict};
 use super::super::report::{Report, failures_line};
-use super::{Actor, Done};
+use super::super::state::Attempt;
+use super::{Actor, Done, now};
 use crate::launcher::Launcher;
 
 impl<L: Launcher> Actor<L> {
     /// A rollout has ended: remembers how, and tells who waited.
     pub(super) fn conclude(&mut self, id: RolloutId, verdict: Verdict) {
         let waiters = self.waiting.remove(&id).unwrap_or_default();
-        self.remember(&verdict);
+        let begun = self.begun.remove(&id);
+        self.remember(&verdict, begun);
         let report = Report::of(&verdict);
         match &report.reason {
             None => tracing::info!("{report}"),
@@ -28,26 +33,35 @@ impl<L: Launcher> Actor<L> {
         });
     }
 
-    fn remember(&mut self, verdict: &Verdict) {
+    fn remember(&mut self, verdict: &Verdict, begun: Option<Instant>) {
         let wanted = self.desired.clone();
         let Some(deployment) = wanted.filter(|d| verdict.commit.as_ref() == Some(&d.commit)) else {
             return;
         };
+        let took = begun.map(|begun| now().saturating_duration_since(begun).as_millis());
+        let attempt = Attempt {
+            deployment,
+            deployed_by: self.desired_by.clone(),
+            at: Timestamp::now(),
+            took_ms: took.and_then(|took| took.try_into().ok()),
+            started: verdict.started.clone(),
+        };
         let published = self.controller.current().and_then(|current| current.commit.as_ref());
         match &verdict.outcome {
-            Outcome::Switched => self.state.served(deployment, Timestamp::now()),
+            Outcome::Switched => self.state.served(attempt),
             Outcome::Unchanged => self.state.failed = None,
             // It has served before, and what is left of it serves: its workers are tried again.
-            Outcome::Failed(_) if published == Some(&deployment.commit) => {}
+            Outcome::Failed(_) if published == Some(&attempt.deployment.commit) => {}
             Outcome::Failed(failures) => {
                 let reason = failures_line(failures);
-                self.state.did_not_serve(deployment, reason, Timestamp::now());
+                self.state.did_not_serve(attempt, reason);
                 if self.controller.current().is_none() {
                     self.stay_with_the_good();
                 }
             }
             Outcome::Interrupted => {}
         }
+        self.past = Arc::new(self.state.history.clone());
     }
 
     /// Writes the state when it changed, one write after the other. A directory that cannot be

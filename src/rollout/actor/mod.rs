@@ -28,13 +28,14 @@ use super::launch_queue::{LaunchOutcome, LaunchQueue};
 use super::load::{LoadError, Loader, Wanted};
 use super::ports::{PortPool, can_bind};
 use super::report::Report;
-use super::state::{DeploymentRef, State, StateFile};
+use super::state::{DeploymentRef, HistoryEntry, State, StateFile};
 use super::status::Snapshot;
 use crate::config::settings::{RolloutSettings, Settings};
 use crate::ids::UnitName;
 use crate::launcher::{Launcher, UnitEvent};
 use crate::proxy::table::PublishedTable;
 use crate::proxy::target::Target;
+use crate::store::manifest::DeployedBy;
 use crate::tls::Certificates;
 use handle::Waiters;
 pub use handle::{Command, RolloutHandle, Suspended};
@@ -93,6 +94,12 @@ pub struct Actor<L: Launcher> {
     last_lines: LastLines,
     apply: Apply,
     desired: Option<DeploymentRef>,
+    /// Who activated that.
+    desired_by: Option<DeployedBy>,
+    /// When the rollouts under way began.
+    begun: HashMap<RolloutId, Instant>,
+    /// The state's history, for whoever asks.
+    past: Arc<Vec<HistoryEntry>>,
     /// Asked for a reload that has not begun.
     asked: Asked,
     /// Wait for the load that is under way.
@@ -113,6 +120,7 @@ impl<L: Launcher> Actor<L> {
         settings: &Settings,
     ) -> (Self, RolloutHandle, mpsc::Receiver<Command>) {
         let (state, complaint) = parts.state.load();
+        let state_history = state.history.clone();
         let rollout = settings.rollout.clone();
         let ports = PortPool::new(rollout.port_range_start, rollout.port_range_end, can_bind);
         let controller = Controller::new(rollout.clone(), ports, state.generations.clone());
@@ -133,6 +141,9 @@ impl<L: Launcher> Actor<L> {
             last_lines: parts.last_lines,
             apply: parts.apply,
             desired: None,
+            desired_by: None,
+            begun: HashMap::new(),
+            past: Arc::new(state_history),
             asked: Asked::default(),
             loading: Asked::default(),
             suspending: None,
@@ -314,7 +325,8 @@ impl<L: Launcher> Actor<L> {
             &self.targets,
             now(),
         );
-        self.snapshot.send_replace(Arc::new(Snapshot { warnings, ..snapshot }));
+        let past = Arc::clone(&self.past);
+        self.snapshot.send_replace(Arc::new(Snapshot { warnings, past, ..snapshot }));
     }
 }
 

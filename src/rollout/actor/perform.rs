@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::super::desired::Desired;
 use super::super::event::{Effect, Table};
 use super::super::probe::Probe;
-use super::{Actor, Done};
+use super::{Actor, Done, now};
 use crate::config::settings::WorkerSettings;
 use crate::ids::{UnitName, WorkerName};
 use crate::launcher::Launcher;
@@ -78,6 +78,10 @@ impl<L: Launcher> Actor<L> {
                 let mut waiters = self.loading.waiters.take();
                 let earlier = superseded.and_then(|old| self.waiting.remove(&old));
                 waiters.join(earlier.unwrap_or_default());
+                if let Some(old) = superseded {
+                    self.begun.remove(&old);
+                }
+                self.begun.insert(id, now());
                 self.waiting.insert(id, waiters);
             }
             Effect::Verdict(id, verdict) => self.conclude(id, verdict),

@@ -62,6 +62,7 @@ impl<L: Launcher> Actor<L> {
             deployment_id: wanted.desired.deployment_id.clone(),
         });
         self.desired = deployment.clone();
+        self.desired_by = wanted.desired.deployed_by.clone();
         let failed = deployment.as_ref().is_some_and(|d| self.state.has_failed(d));
         if failed && !self.loading.insists {
             let reason = self.state.failed.as_ref().map(|f| f.reason.clone()).unwrap_or_default();

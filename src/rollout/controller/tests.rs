@@ -78,6 +78,7 @@ fn deployment(digit: u8, workers: &[(&str, u8)]) -> Arc<Desired> {
         branch: None,
         tag: None,
         deployment_id: None,
+        deployed_by: None,
         workers,
     })
 }

@@ -13,7 +13,7 @@ use crate::store::deployment::{Deployment, WorkerFiles, WorkerPart};
 use crate::store::digest::md5;
 use crate::store::layout::DeployDir;
 use crate::store::manifest::{DeployedDeployment, Manifest, PreviousDeployment, PreviousStatus};
-use crate::store::testing::{at, commit, fill, record};
+use crate::store::testing::{at, commit, deployed_by, fill, record};
 
 fn sample() -> Manifest {
     let temp = tempfile::tempdir().unwrap();
@@ -29,7 +29,9 @@ fn sample() -> Manifest {
             deployed_at: at(1_700_000_100),
         },
         current_deployment: current,
+        deployed_by: Some(deployed_by()),
         previous_deployments: vec![PreviousDeployment {
+            deployed_by: Some(deployed_by()),
             git_commit: commit('b'),
             git_commit_short: "bbbbbbb".to_owned(),
             git_tag: Some("v1.2.3".to_owned()),
@@ -374,6 +376,7 @@ prop_compose! {
                 },
                 deployed_at: times.2,
             },
+            deployed_by: None,
             previous_deployments: Vec::new(),
         }
     }

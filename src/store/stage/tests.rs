@@ -196,3 +196,32 @@ fn nobody_else_can_look_into_what_is_not_finished() {
     let staging = Staging::begin(&deploy, &commit('a')).unwrap();
     assert_eq!(mode(staging.path().to_owned()) & 0o777, 0o700);
 }
+
+#[test]
+fn what_is_taken_over_is_the_same_file_and_the_earlier_deployment_stays_as_it_is() {
+    let (_temp, deploy) = deploy_dir();
+    crate::store::testing::deploy(&deploy, &commit('a'));
+    let path = "workers/index/bin/index";
+    let old = deploy.commit_dir(&commit('a')).join(path);
+    let before = (fs::read(&old).unwrap(), mode(old.clone()));
+    let staging = Staging::begin(&deploy, &commit('b')).unwrap();
+    assert!(staging.take_over(&old, path).unwrap());
+    let inode = |path: &Path| fs::metadata(path).unwrap().ino();
+    assert_eq!(inode(&staging.path().join(path)), inode(&old));
+
+    // Whatever is put there instead does not reach the file that it was.
+    staging.receive(&mut &b"another program"[..], true, path).unwrap();
+    assert_eq!((fs::read(&old).unwrap(), mode(old)), before);
+}
+
+#[test]
+fn what_is_not_as_deployments_have_it_is_copied() {
+    let (temp, deploy) = deploy_dir();
+    let source = temp.path().join("source");
+    fs::write(&source, "x").unwrap();
+    fs::set_permissions(&source, Permissions::from_mode(0o600)).unwrap();
+    let staging = Staging::begin(&deploy, &commit('b')).unwrap();
+    assert!(!staging.take_over(&source, "workers/index/public/x").unwrap());
+    assert_eq!(fs::read(staging.path().join("workers/index/public/x")).unwrap(), b"x");
+    assert_eq!(mode(source), 0o600);
+}

@@ -1,0 +1,374 @@
+//! `tqctl deploy`: brings a deployment to the hosts of a target and has them switch to it.
+//!
+//! What is decided is decided on the host (`ctl/host`), whose session holds the lock; here it is
+//! planned, brought, asked for and shown. Killed at any moment, this program leaves every host with
+//! the old or the new deployment.
+
+mod archive;
+mod hooks;
+mod local;
+mod place;
+mod plan;
+mod rsync;
+mod session;
+mod steps;
+pub(super) mod switch;
+mod upload;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use futures_util::future::{join_all, try_join_all};
+use serde::Serialize;
+
+use super::build;
+use super::exit::{Exit, Failure};
+use super::host::protocol::{Outcome, Reply, Request};
+use super::output::{Output, Role};
+use crate::build::Project;
+use crate::config::settings::{Mode, Settings, Target, TargetName};
+use crate::ids::CommitId;
+use local::Local;
+pub(super) use place::Place;
+use plan::Plan;
+pub(super) use plan::Workers;
+pub(super) use session::Session;
+use steps::Step;
+pub(super) use steps::Steps;
+use switch::Switched;
+use upload::Uploaded;
+
+/// The JSON document's format.
+const SCHEMA: u32 = 1;
+
+/// `tqctl deploy`
+#[derive(Debug, Args)]
+pub struct DeployArgs {
+    /// A target of config/deployment.yaml
+    pub target: String,
+    /// A deployment that was built before, instead of building what is checked out
+    pub commit: Option<String>,
+    /// Show what would be done, and write nothing here or there
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How long to watch the new deployment, instead of the target's soak_seconds; 0: not at all
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub soak: Option<Duration>,
+    /// Wait for a deployment that is under way, instead of failing
+    #[arg(long)]
+    pub lock_wait: bool,
+}
+
+/// A time such as `10s`, `2m` or `500ms`; seconds where there is no unit.
+fn time(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: u64 = digits.parse().map_err(|_| "a number and a unit, such as 10s".to_owned())?;
+    let time = match &text[digits.len()..] {
+        "ms" => Duration::from_millis(number),
+        "" | "s" => Duration::from_secs(number),
+        "m" | "min" => Duration::from_secs(number.saturating_mul(60)),
+        unit => return Err(format!("{unit:?} is none of the units ms, s and m")),
+    };
+    match time <= Duration::from_secs(3600) {
+        true => Ok(time),
+        false => Err("at most an hour".to_owned()),
+    }
+}
+
+/// Deploys. What did not come to serve is [`Exit::NotSwitched`], and a lock of somebody else
+/// [`Exit::Locked`].
+pub fn run(args: &DeployArgs, root: &Path, out: &Output) -> Result<Exit, Failure> {
+    let started = Instant::now();
+    let (project, settings) = build::project(root, Mode::Prod, out)?;
+    let (name, target) = target(&settings, &args.target)?;
+    let deploying = Deploying {
+        args,
+        project: &project,
+        target,
+        name: name.as_str(),
+        soak: args.soak.unwrap_or(target.soak),
+        started,
+        out,
+    };
+    if args.dry_run {
+        let (commit, local) = match &args.commit {
+            Some(name) => {
+                let local = Local::named(&project, name)?;
+                (local.deployment.git_commit.clone(), Some(local))
+            }
+            None => Local::of_head(&project)?,
+        };
+        return super::block_on(interruptible(deploying.plan_only(&commit, local.as_ref()), out));
+    }
+    let local = match &args.commit {
+        Some(name) => Local::named(&project, name)?,
+        None => Local::built(&project, out)?,
+    };
+    super::block_on(interruptible(deploying.deploy(&local), out))
+}
+
+/// The target of that name; an unknown one is an error of usage.
+pub(super) fn target<'s>(
+    settings: &'s Settings,
+    name: &str,
+) -> Result<(&'s TargetName, &'s Target), Failure> {
+    if let Some(found) = settings.targets.iter().find(|(known, _)| known.as_str() == name) {
+        return Ok(found);
+    }
+    let known: Vec<_> = settings.targets.keys().map(TargetName::as_str).collect();
+    let hint = match known.is_empty() {
+        true => {
+            "write one into config/deployment.yaml: targets: {production: {hosts: [web1]}}".into()
+        }
+        false => format!("there are: {}", known.join(", ")),
+    };
+    let error = anyhow::anyhow!("there is no target {name:?} in config/deployment.yaml");
+    Err(Failure::new(Exit::Usage, error).with_hint(Some(hint)))
+}
+
+/// Ends with Ctrl-C: whatever is under way here is dropped, and ends on hosts where it can.
+pub(super) async fn interruptible(
+    work: impl Future<Output = Result<Exit, Failure>>,
+    out: &Output,
+) -> Result<Exit, Failure> {
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => {
+            out.message("interrupted; a host that was told to switch goes on by itself");
+            Ok(Exit::Interrupted)
+        }
+    }
+}
+
+/// Locks every host in turn, so that two who want the same hosts cannot wait for each other.
+pub(super) async fn lock(
+    sessions: &mut [Session],
+    wait: bool,
+    steps: &Steps<'_>,
+    out: &Output,
+) -> Result<(), Failure> {
+    for session in sessions {
+        let name = session.place().name().to_owned();
+        let running = steps.begin(Step::Lock, &name);
+        let mut reply = session.ask(&Request::Lock { wait }).await?;
+        if let Reply::Waiting { holder } = &reply {
+            out.message(format_args!("{name}: waiting: {holder}"));
+            reply = session.answer().await?;
+        }
+        match reply {
+            Reply::Locked => running.done(""),
+            Reply::Held { message } => {
+                running.failed("");
+                let hint = "--lock-wait waits for it".to_owned();
+                let error = anyhow::anyhow!("{name}: {message}");
+                return Err(Failure::new(Exit::Locked, error).with_hint(Some(hint)));
+            }
+            _ => return Err(session.out_of_turn()),
+        }
+    }
+    Ok(())
+}
+
+/// Connects to all.
+pub(super) async fn begin(
+    places: &[Place],
+    verb: &str,
+    out: &Output,
+) -> Result<Vec<Session>, Failure> {
+    let sessions = try_join_all(places.iter().map(|place| Session::begin(place, verb))).await?;
+    for session in &sessions {
+        let (name, hello) = (session.place().name(), session.hello());
+        out.detail(format_args!("{name}: {}", hello.version));
+        for warning in &hello.warnings {
+            out.warning(format_args!("{name}: {warning}"));
+        }
+    }
+    Ok(sessions)
+}
+
+/// Ends all sessions, and waits until they have ended.
+pub(super) async fn end(sessions: Vec<Session>) {
+    join_all(sessions.into_iter().map(Session::end)).await;
+}
+
+struct Deploying<'a> {
+    args: &'a DeployArgs,
+    project: &'a Project,
+    target: &'a Target,
+    name: &'a str,
+    soak: Duration,
+    started: Instant,
+    out: &'a Output,
+}
+
+/// What scripts get.
+#[derive(Serialize)]
+struct Document<'a> {
+    schema: u32,
+    target: &'a str,
+    commit: &'a CommitId,
+    dry_run: bool,
+    plan: &'a [Plan],
+    hosts: Vec<HostDocument<'a>>,
+    duration_seconds: f64,
+}
+
+#[derive(Serialize)]
+struct HostDocument<'a> {
+    host: &'a str,
+    outcome: Option<Outcome>,
+    went_back: bool,
+    reason: Option<String>,
+    #[serde(flatten)]
+    uploaded: Uploaded,
+}
+
+impl Deploying<'_> {
+    async fn plan_only(&self, commit: &CommitId, local: Option<&Local>) -> Result<Exit, Failure> {
+        let mut sessions = begin(&Place::all_of(self.target), "deploy", self.out).await?;
+        let plans = self.plans(&mut sessions, commit, local).await;
+        end(sessions).await;
+        self.document(commit, &plans?, &[], &[])?;
+        self.out.line("Nothing was written (--dry-run).")?;
+        Ok(Exit::Ok)
+    }
+
+    async fn deploy(&self, local: &Local) -> Result<Exit, Failure> {
+        let commit = &local.deployment.git_commit;
+        if let Some(words) = &self.target.before {
+            hooks::run(words, self.project, (self.name, commit, None)).await?;
+        }
+        let done = self.to_hosts(local).await;
+        if let Some(words) = &self.target.after {
+            let outcome = match &done {
+                Ok(Exit::Ok) => "deployed",
+                Ok(_) | Err(_) => "failed",
+            };
+            let about = (self.name, commit, Some(outcome));
+            if let Err(error) = hooks::run(words, self.project, about).await {
+                self.out.warning(error);
+            }
+        }
+        done
+    }
+
+    async fn to_hosts(&self, local: &Local) -> Result<Exit, Failure> {
+        let mut sessions = begin(&Place::all_of(self.target), "deploy", self.out).await?;
+        let done = self.in_sessions(local, &mut sessions).await;
+        end(sessions).await;
+        done
+    }
+
+    async fn in_sessions(&self, local: &Local, all: &mut [Session]) -> Result<Exit, Failure> {
+        let (out, commit, sessions) = (self.out, &local.deployment.git_commit, all);
+        let plans = self.plans(sessions, commit, Some(local)).await?;
+        let names: Vec<_> = sessions.iter().map(|it| it.place().name().to_owned()).collect();
+        let steps = Steps::new(out, names.iter().map(String::as_str));
+        lock(sessions, self.args.lock_wait, &steps, out).await?;
+        let uploads = sessions.iter_mut().map(|session| upload::upload(session, local, &steps));
+        // All of them, so that one host's failure does not leave another's half done.
+        let uploaded: Vec<_> = join_all(uploads).await.into_iter().collect::<Result<_, _>>()?;
+        let how = (self.target.order, self.soak);
+        let switched = switch::switch(sessions, commit, how, &steps).await;
+        self.document(commit, &plans, &switched, &uploaded)?;
+        let exit = switch::explain(&switched, out);
+        if exit == Exit::Ok {
+            let took = self.started.elapsed().as_secs_f64();
+            let mark = out.painter().paint(Role::Good, "Deployed");
+            out.line(format_args!(
+                "{mark} {} in {took:.1} s.   Undo: tqctl rollback {}",
+                commit.short(),
+                self.name
+            ))?;
+            let watch =
+                format!("{}journalctl --follow --unit tqserver", sessions[0].place().prefix());
+            out.message(format_args!("Watch: {watch}"));
+        }
+        Ok(exit)
+    }
+
+    async fn plans(
+        &self,
+        sessions: &mut [Session],
+        commit: &CommitId,
+        local: Option<&Local>,
+    ) -> Result<Vec<Plan>, Failure> {
+        let mut plans = Vec::new();
+        for session in sessions {
+            let upload_bytes = match local {
+                None => None,
+                Some(local) => {
+                    let request = Request::Missing { record: local.record.clone() };
+                    let Reply::Missing { files } = session.ask(&request).await? else {
+                        return Err(session.out_of_turn());
+                    };
+                    Some(local.size_of(&files)?)
+                }
+            };
+            let current = session.current();
+            let from = current.map(|it| it.git_commit.clone());
+            let plan = Plan {
+                host: session.place().name().to_owned(),
+                commits: plan::commits(self.project, from.as_ref(), commit)?,
+                from,
+                to: commit.clone(),
+                workers: local.map(|local| Workers::between(current, &local.deployment)),
+                upload_bytes,
+            };
+            self.out.line(plan.text(self.name, self.out.painter()))?;
+            plans.push(plan);
+        }
+        Ok(plans)
+    }
+
+    fn document(
+        &self,
+        commit: &CommitId,
+        plan: &[Plan],
+        switched: &[Switched],
+        uploaded: &[Uploaded],
+    ) -> Result<(), Failure> {
+        let hosts = switched.iter().zip(uploaded).map(|(switched, uploaded)| HostDocument {
+            host: &switched.host,
+            outcome: switched.result.as_ref().ok().map(|it| it.outcome),
+            went_back: switched.put_back.is_some(),
+            reason: match &switched.result {
+                Ok(rolled_out) => rolled_out.reason.clone(),
+                Err(failure) => Some(failure.to_string()),
+            },
+            uploaded: *uploaded,
+        });
+        self.out.document(&Document {
+            schema: SCHEMA,
+            target: self.name,
+            commit,
+            dry_run: self.args.dry_run,
+            plan,
+            hosts: hosts.collect(),
+            duration_seconds: self.started.elapsed().as_secs_f64(),
+        })?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("10s", Some(10_000))]
+    #[case("10", Some(10_000))]
+    #[case("500ms", Some(500))]
+    #[case("2m", Some(120_000))]
+    #[case("0", Some(0))]
+    #[case("2h", None)]
+    #[case("s", None)]
+    #[case("61m", None)]
+    #[case("-1s", None)]
+    fn times_have_a_unit(#[case] text: &str, #[case] expected: Option<u64>) {
+        assert_eq!(time(text).ok(), expected.map(Duration::from_millis));
+    }
+}

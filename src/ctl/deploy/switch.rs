@@ -1,0 +1,213 @@
+//! Has the hosts of a target switch, all of them or none.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::session::Session;
+use super::steps::{Step, Steps};
+use crate::config::targets::Order;
+use crate::ctl::exit::{Exit, Failure};
+use crate::ctl::host::protocol::{Outcome, Reply, Request, RolledOut};
+use crate::ctl::output::{Output, printable};
+use crate::ids::{CommitId, WorkerName};
+
+/// What came of it on one host.
+#[derive(Debug)]
+pub(in crate::ctl) struct Switched {
+    /// The machine.
+    pub(in crate::ctl) host: String,
+    /// What was said of it, or why nothing was.
+    pub(in crate::ctl) result: Result<RolledOut, Failure>,
+    /// What came of bringing back what served before, where another host failed.
+    pub(in crate::ctl) put_back: Option<Result<RolledOut, Failure>>,
+}
+
+impl Switched {
+    /// Whether the deployment serves there.
+    pub(in crate::ctl) fn is_well(&self) -> bool {
+        matches!(
+            &self.result,
+            Ok(RolledOut { outcome: Outcome::Switched | Outcome::Unchanged, .. })
+        )
+    }
+
+    /// The exit code that it calls for.
+    pub(in crate::ctl) fn exit(&self) -> Exit {
+        let of_outcome = |rolled_out: &RolledOut| match rolled_out.outcome {
+            Outcome::Switched | Outcome::Unchanged => Exit::Ok,
+            Outcome::NotSwitched | Outcome::RolledBack => Exit::NotSwitched,
+            Outcome::RollbackFailed => Exit::RollbackFailed,
+        };
+        match (&self.result, &self.put_back) {
+            (_, Some(Ok(put_back))) if of_outcome(put_back) == Exit::Ok => Exit::NotSwitched,
+            (_, Some(_)) => Exit::RollbackFailed,
+            (Ok(rolled_out), None) => of_outcome(rolled_out),
+            (Err(failure), None) => failure.exit(),
+        }
+    }
+}
+
+/// Switches the hosts in their order, each of which has the lock. Where one fails, those that have
+/// switched go back.
+pub(in crate::ctl) async fn switch(
+    sessions: &mut [Session],
+    commit: &CommitId,
+    (order, soak): (Order, Duration),
+    steps: &Steps<'_>,
+) -> Vec<Switched> {
+    let mut all = Vec::new();
+    match order {
+        Order::Parallel => {
+            all = join_all(sessions.iter_mut().map(|it| one(it, commit, soak, steps))).await;
+        }
+        Order::Rolling => {
+            for session in sessions.iter_mut() {
+                all.push(one(session, commit, soak, steps).await);
+                if all.iter().any(|switched| !switched.is_well()) {
+                    break;
+                }
+            }
+        }
+    }
+    if all.iter().all(Switched::is_well) {
+        return all;
+    }
+    for (session, switched) in sessions.iter_mut().zip(&mut all) {
+        let Ok(RolledOut { outcome: Outcome::Switched, before: Some(before), .. }) =
+            &switched.result
+        else {
+            continue;
+        };
+        if before != commit {
+            let before = before.clone();
+            let back = one(session, &before, Duration::ZERO, steps).await;
+            switched.put_back = Some(back.result);
+        }
+    }
+    all
+}
+
+async fn one(
+    session: &mut Session,
+    commit: &CommitId,
+    soak: Duration,
+    steps: &Steps<'_>,
+) -> Switched {
+    let host = session.place().name().to_owned();
+    let result = rolled_out(session, commit, soak, steps).await;
+    Switched { host, result, put_back: None }
+}
+
+async fn rolled_out(
+    session: &mut Session,
+    commit: &CommitId,
+    soak: Duration,
+    steps: &Steps<'_>,
+) -> Result<RolledOut, Failure> {
+    let host = session.place().name().to_owned();
+    let mut running = steps.begin(Step::Activate, &host);
+    let soak_ms = soak.as_millis().try_into().unwrap_or(u64::MAX);
+    let request = Request::RollOut { commit: commit.clone(), soak_ms };
+    let mut reply = session.ask(&request).await?;
+    let (mut activated, mut watched) = (false, false);
+    loop {
+        match reply {
+            Reply::Activated if !activated => {
+                activated = true;
+                running.done("");
+                running = steps.begin(Step::Rollout, &host);
+            }
+            Reply::Serving { started, kept } if activated && !watched => {
+                running.done(&workers(&started, &kept));
+                watched = true;
+                running = steps.begin(Step::Soak, &host);
+            }
+            Reply::RolledOut(rolled_out) => {
+                let well = matches!(rolled_out.outcome, Outcome::Switched | Outcome::Unchanged);
+                match (well, watched && soak.is_zero()) {
+                    (true, true) => running.skipped(),
+                    (true, false) => running.done(&rolled_out.notes.join("; ")),
+                    (false, _) => running.failed(rolled_out.reason.as_deref().unwrap_or_default()),
+                }
+                return Ok(rolled_out);
+            }
+            _ => return Err(session.out_of_turn()),
+        }
+        reply = session.answer().await.map_err(|failure| {
+            let hint = "the host goes on by itself; what comes of it: tqctl history";
+            failure.with_hint(Some(hint.to_owned()))
+        })?;
+    }
+}
+
+fn workers(started: &[WorkerName], kept: &[WorkerName]) -> String {
+    let groups = [("started", started), ("kept", kept)];
+    let shown = groups.iter().filter(|(_, names)| !names.is_empty()).map(|(what, names)| {
+        let names = names.iter().map(WorkerName::as_str).collect::<Vec<_>>();
+        format!("{what}: {}", names.join(", "))
+    });
+    shown.collect::<Vec<_>>().join("   ")
+}
+
+/// Says why hosts did not switch, and returns the exit code for all of them: the worst.
+pub(in crate::ctl) fn explain(all: &[Switched], out: &Output) -> Exit {
+    for switched in all {
+        let host = &switched.host;
+        match &switched.result {
+            Ok(rolled_out) => {
+                for line in &rolled_out.details {
+                    out.explanation(format_args!("     | {}", printable(line)));
+                }
+                if let Some(text) = consequence(rolled_out) {
+                    out.error(format_args!("{host}: {text}"));
+                }
+            }
+            Err(failure) => {
+                out.error(failure);
+                failure.hint().into_iter().for_each(|hint| out.hint(hint));
+            }
+        }
+        match &switched.put_back {
+            None => {}
+            Some(Ok(back)) if matches!(back.outcome, Outcome::Switched | Outcome::Unchanged) => {
+                out.message(format_args!("{host}: went back, as another host did not switch"));
+            }
+            Some(Ok(back)) => out.error(format_args!(
+                "{host}: could not go back: {}",
+                printable(back.reason.as_deref().unwrap_or("see its log"))
+            )),
+            Some(Err(failure)) => out.error(format_args!("{host}: could not go back: {failure}")),
+        }
+    }
+    worst(all)
+}
+
+/// What serves now, where the deployment does not.
+fn consequence(rolled_out: &RolledOut) -> Option<String> {
+    let reason = printable(rolled_out.reason.as_deref().unwrap_or("see its log")).to_string();
+    let manifest = match &rolled_out.before {
+        Some(before) => format!("The manifest is put back to {}.", before.short()),
+        None => "There was no deployment before, and there is none now.".to_owned(),
+    };
+    match rolled_out.outcome {
+        Outcome::Switched | Outcome::Unchanged => None,
+        Outcome::NotSwitched => {
+            Some(format!("never switched: {reason}. What served before serves on. {manifest}"))
+        }
+        Outcome::RolledBack => {
+            Some(format!("rolled back: {reason}. What served before serves again. {manifest}"))
+        }
+        Outcome::RollbackFailed => Some(format!("{reason}; {}", rolled_out.notes.join("; "))),
+    }
+}
+
+fn worst(all: &[Switched]) -> Exit {
+    let exits: Vec<_> = all.iter().map(Switched::exit).filter(|exit| *exit != Exit::Ok).collect();
+    for severe in [Exit::RollbackFailed, Exit::NotSwitched] {
+        if exits.contains(&severe) {
+            return severe;
+        }
+    }
+    exits.into_iter().next().unwrap_or(Exit::Ok)
+}

@@ -1,0 +1,119 @@
+//! Receives a deployment: what is there already is taken over, the rest is brought, and nothing has
+//! the deployment's name before all of it was verified.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use anyhow::{Context, bail};
+use flate2::read::GzDecoder;
+use jiff::Timestamp;
+
+use super::known::Content;
+use super::protocol::Reply;
+use super::wire::Wire;
+use crate::ctl::exit::Failure;
+use crate::ids::CommitId;
+use crate::store::deployment::Deployment;
+use crate::store::digest::DigestCache;
+use crate::store::lock::DeployLock;
+use crate::store::stage::Staging;
+use crate::store::verify::{Scope, verify, verify_staged};
+
+/// How many deployments rsync is told to look for resembling files in.
+const RESEMBLING: usize = 3;
+
+/// A record that was sent.
+pub(super) fn record(text: &str) -> Result<Deployment, Failure> {
+    let record = Deployment::parse(text.as_bytes()).context("deployment.json")?;
+    if record.to_json() != text.as_bytes() {
+        // It is written anew here, and must come out the same.
+        let error = anyhow::anyhow!("deployment.json was written by another version of tqctl");
+        return Err(Failure::from(error)
+            .with_hint(Some("install tqctl of the same version on both".to_owned())));
+    }
+    Ok(record)
+}
+
+/// A deployment that is being received.
+pub(super) struct Receiving {
+    staging: Staging,
+    record: Deployment,
+    /// Paths below the deployment's folder, sorted.
+    missing: Vec<String>,
+    resembling: Vec<CommitId>,
+}
+
+impl Receiving {
+    /// Begins; `None` where the deployment is there and intact.
+    pub(super) fn begin(lock: &DeployLock, text: &str) -> Result<Option<Self>, Failure> {
+        let deploy = lock.deploy();
+        let record = record(text)?;
+        let commit = &record.git_commit;
+        if deploy.commit_dir(commit).symlink_metadata().is_ok() {
+            let mut cache = DigestCache::default();
+            return match verify(deploy, &record, Scope::Whole, &mut cache, Timestamp::now()) {
+                Ok(()) => Ok(None),
+                Err(error) => {
+                    let folder = deploy.commit_dir(commit);
+                    let hint = format!(
+                        "if it does not serve, remove it there and deploy again: rm -r {}",
+                        folder.display()
+                    );
+                    Err(Failure::from(error).with_hint(Some(hint)))
+                }
+            };
+        }
+        let content = Content::of(deploy)?;
+        let staging = Staging::begin(deploy, commit)?;
+        let mut missing = Vec::new();
+        for (path, sum) in record.files() {
+            match content.file(sum) {
+                Some(from) => drop(staging.take_over(from, &path)?),
+                None => missing.push(path),
+            }
+        }
+        missing.sort();
+        let resembling = content.resembling(&missing, RESEMBLING);
+        Ok(Some(Self { staging, record, missing, resembling }))
+    }
+
+    /// What is to be brought, and where to.
+    pub(super) fn staged(&self) -> Result<Reply, Failure> {
+        Ok(Reply::Staged {
+            folder: self.staging.path().to_str().context("a path is not UTF-8")?.to_owned(),
+            missing: self.missing.clone(),
+            resembling: self.resembling.clone(),
+        })
+    }
+
+    /// Reads the missing files from an archive.
+    pub(super) fn unpack(&self, wire: &mut Wire) -> Result<(), Failure> {
+        let mut chunks = wire.chunks();
+        self.unpack_from(GzDecoder::new(&mut chunks))?;
+        // What pads the archive is no more than a few bytes, and the next request is behind it.
+        std::io::copy(&mut chunks, &mut std::io::sink())?;
+        Ok(())
+    }
+
+    fn unpack_from(&self, content: impl Read) -> anyhow::Result<()> {
+        let mut wanted: BTreeSet<&str> = self.missing.iter().map(String::as_str).collect();
+        let mut archive = tar::Archive::new(content);
+        for entry in archive.entries()? {
+            let mut entry = entry.context("the archive is damaged")?;
+            let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            if !entry.header().entry_type().is_file() || !wanted.remove(path.as_str()) {
+                bail!("the archive has {path:?}, which was not asked for");
+            }
+            let executable = entry.header().mode()? & 0o111 != 0;
+            self.staging.receive(&mut entry, executable, &path)?;
+        }
+        Ok(())
+    }
+
+    /// Verifies it and gives it its name.
+    pub(super) fn publish(self) -> Result<(), Failure> {
+        verify_staged(&self.staging, &self.record, Timestamp::now())?;
+        self.staging.finish(&self.record)?;
+        Ok(())
+    }
+}

@@ -19,6 +19,9 @@ const SCHEMA: u32 = 1;
 /// How many deployments are remembered; the oldest is forgotten beyond that.
 const MAX_DEPLOYMENTS: usize = 500;
 
+/// How many workers all of these may have together: some two megabytes, half of what is read.
+const MAX_WORKERS: usize = 16_384;
+
 /// Deployments that were admitted, in that order, which is also that of their `built_at`: only a
 /// newer one than all before is added.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,8 +87,6 @@ impl Ledger {
 
     /// Adds a deployment, which is newer than all before.
     pub(super) fn add(&mut self, record: Sha256, deployment: &Deployment, now: Timestamp) {
-        let excess = (self.deployments.len() + 1).saturating_sub(MAX_DEPLOYMENTS);
-        self.deployments.drain(..excess);
         let workers = deployment.workers.iter();
         self.deployments.push(Admitted {
             commit: deployment.git_commit.clone(),
@@ -94,6 +95,18 @@ impl Ledger {
             admitted_at: now,
             workers: workers.map(|(name, part)| (name.clone(), code(part))).collect(),
         });
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        let mut workers = 0;
+        let fits = |admitted: &&Admitted| {
+            workers += admitted.workers.len();
+            workers <= MAX_WORKERS
+        };
+        let kept = self.deployments.iter().rev().take(MAX_DEPLOYMENTS).take_while(fits).count();
+        // The newest stays in any case: it tells what is old.
+        self.deployments.drain(..self.deployments.len() - kept.max(1));
     }
 }
 
@@ -104,4 +117,43 @@ fn code(part: &WorkerPart) -> Sha256 {
         part.sha256.iter().filter(|(path, _)| !path.starts_with("public/")).collect();
     let text = serde_json::to_vec(&(&part.binary, files)).expect("texts are JSON");
     Sha256::new(sha2::Sha256::digest(text).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::document::MAX_BYTES;
+    use crate::store::layout::DeployDir;
+    use crate::store::testing::{at, commit, deploy};
+    use rstest::rstest;
+
+    /// As long as it is, it can be read again, and knows the newest.
+    #[rstest]
+    #[case::of_few_workers(2, MAX_DEPLOYMENTS)]
+    #[case::of_many(1000, 16)]
+    #[case::of_more_than_are_kept(MAX_WORKERS + 1, 1)]
+    fn the_oldest_are_forgotten(#[case] workers: usize, #[case] kept: usize) {
+        let temp = tempfile::tempdir().unwrap();
+        let mut deployment = deploy(&DeployDir::new(temp.path()), &commit('a'));
+        let part = deployment.workers.values().next().unwrap().clone();
+        // As long as names may be.
+        let named = |number| format!("w{number:0>26}").parse().unwrap();
+        deployment.workers = (0..workers).map(|number| (named(number), part.clone())).collect();
+        let path = temp.path().join("signed.json");
+        let mut ledger = Ledger::read(&path).unwrap();
+        let record = |number: usize| {
+            Sha256::new([(number >> 8) as u8, number as u8].repeat(16).try_into().unwrap())
+        };
+        let last = kept + 3;
+        for number in 0..=last {
+            deployment.built_at = at(number as i64);
+            ledger.add(record(number), &deployment, at(0));
+        }
+        assert_eq!(ledger.deployments.len(), kept);
+        assert!(ledger.has(record(last)) && !ledger.has(record(last - kept)));
+        assert_eq!(ledger.newest(), Some((&commit('a'), at(last as i64))));
+        ledger.write(&path).unwrap();
+        assert!(path.metadata().unwrap().len() < MAX_BYTES);
+        assert_eq!(Ledger::read(&path), Ok(ledger));
+    }
 }

@@ -5,6 +5,8 @@
 
 #[path = "../benches/proxy/figures.rs"]
 mod figures;
+#[path = "../benches/proxy/flat.rs"]
+mod flat;
 #[path = "../benches/proxy/frame.rs"]
 mod frame;
 #[path = "../benches/proxy/head.rs"]
@@ -22,6 +24,7 @@ use std::thread;
 use std::time::Duration;
 
 use figures::{median, median_of_ratios, percentile};
+use flat::{Flat, SAMPLES, Sample};
 use head::Head;
 use load::h2load::Summary;
 use load::{Exchange, Load};
@@ -53,6 +56,23 @@ fn a_percentile_is_one_of_the_numbers() {
     assert_eq!(percentile(&numbers, 99), Some(198));
     assert_eq!(percentile(&[7], 99), Some(7));
     assert_eq!(percentile(&[], 99), None);
+}
+
+#[test]
+fn memory_is_flat_unless_it_grows_with_the_requests() {
+    let samples = |rss: fn(u64) -> u64| Flat {
+        samples: (0..SAMPLES as u64)
+            .map(|number| Sample { requests: number, pss: 0, rss: rss(number), files: 0 })
+            .collect(),
+        took: PATIENCE,
+    };
+    let of_noise = samples(|number| (10 << 20) + number % 3 * (400 << 10));
+    assert_eq!(of_noise.verdict(), Ok(()));
+    // Between the middles of the quarters lie thirty samples.
+    let of_a_leak = samples(|number| (10 << 20) + number * (9 << 10));
+    let text = of_a_leak.verdict().unwrap_err();
+    assert_eq!(text, "memory is not flat: +270 KiB, and at most +256 KiB are");
+    assert_eq!(samples(|number| (10 << 20) - number * (9 << 10)).verdict(), Ok(()));
 }
 
 #[test]

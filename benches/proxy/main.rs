@@ -114,7 +114,7 @@ fn main() {
     }
     if is_wanted("flat") && !short {
         alone.end();
-        let flat = flat::measure(number("REQUESTS", MANY, MANY), &mut alone);
+        let flat = memory::over_time(number("REQUESTS", MANY, MANY), &mut alone);
         report::print_flat(&flat);
         report.flat = Some(flat);
     }

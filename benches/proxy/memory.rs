@@ -6,9 +6,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::alone::Alone;
 use crate::cpu::descendants;
-use crate::fleet::Fleet;
+use crate::flat::{Flat, SAMPLES, Sample};
+use crate::fleet::{Fleet, Protocol};
 use crate::head::end_of_head;
+use crate::load::{Exchange, Load};
 use crate::support::wait::await_until;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -63,6 +66,41 @@ pub fn measure(fleet: &Fleet) -> Vec<Memory> {
     fleet.proxies.iter().map(one).collect()
 }
 
+/// What becomes of tqserver's memory in that many requests, after a tenth as many that do not count: mostly
+/// GETs on kept connections, some POSTs of 16 KiB, and some on connections of their own. All connections
+/// are new after each sample; then others may measure.
+pub fn over_time(requests: u64, alone: &mut Alone) -> Flat {
+    let fleet = Fleet::start(1, Protocol::Http1, &[], None);
+    let ours = &fleet.proxies[0];
+    let mix = [
+        (56, Exchange::get("/64", 64)),
+        (4, Exchange::post("/echo", 16 << 10)),
+        (4, Exchange::get_and_close("/64", 64)),
+    ];
+    let mut answered = 0;
+    let mut answer_up_to = |wanted: u64| {
+        alone.share();
+        let mut load = Load::connect_each(ours.addr, mix.clone());
+        answered += load.run_until(Duration::MAX, wanted.saturating_sub(answered)).answered;
+        let sample = Sample {
+            requests: answered,
+            pss: of_tree(ours.root, "Pss"),
+            rss: of_tree(ours.root, "Rss"),
+            files: open_files(ours.root),
+        };
+        drop(load);
+        alone.end();
+        sample
+    };
+    let before = answer_up_to(requests / 10).requests;
+    let began = Instant::now();
+    let samples = (1..=SAMPLES as u64).map(|number| {
+        let sample = answer_up_to(before + requests * number / SAMPLES as u64);
+        Sample { requests: sample.requests - before, ..sample }
+    });
+    Flat { samples: samples.collect(), took: began.elapsed() }
+}
+
 /// A connection on which a request was answered.
 fn used_once(addr: SocketAddr) -> TcpStream {
     let connection = || {
@@ -83,7 +121,7 @@ fn used_once(addr: SocketAddr) -> TcpStream {
 
 /// How much a process and those that it started have in memory, in bytes; `what` is `Pss` (proportional, of
 /// shared pages its share) or `Rss` (all of what is resident).
-pub fn of_tree(root: u32, what: &str) -> u64 {
+fn of_tree(root: u32, what: &str) -> u64 {
     let of_process = |pid: u32| -> u64 {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));
@@ -93,7 +131,7 @@ pub fn of_tree(root: u32, what: &str) -> u64 {
 }
 
 /// How many files they have open.
-pub fn open_files(root: u32) -> usize {
+fn open_files(root: u32) -> usize {
     let of_process = |pid: u32| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
     descendants(root).into_iter().map(of_process).sum()
 }

@@ -3,7 +3,7 @@
 mod present;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
@@ -48,10 +48,7 @@ pub async fn run(
 ) -> Result<Exit, Failure> {
     let source =
         if args.no_daemon { Source::Project(project(root, out)?) } else { Source::Daemon(client) };
-    let deploy = DeployDir::new(match &source {
-        Source::Project(settings) => settings.deploy_dir.clone(),
-        Source::Daemon(_) => source.retention().await?.deploy_dir,
-    });
+    let deploy = DeployDir::new(source.deploy_dir().await?);
     if args.dry_run {
         let plan = source.plan(&deploy).await?;
         Outcome { plan: &plan, deploy: &deploy, removed: None, left_over: &[] }.print(out)?;
@@ -97,26 +94,22 @@ enum Source<'a> {
 }
 
 impl Source<'_> {
-    async fn retention(&self) -> Result<Retention, Failure> {
+    async fn deploy_dir(&self) -> Result<PathBuf, Failure> {
         match self {
-            Self::Daemon(client) => client.retention().await.map_err(|error| {
-                let hint = "nothing was removed: only tqserver knows what it needs. On a machine \
-                            where none runs: --no-daemon";
-                error.into_failure().with_hint(Some(hint.to_owned()))
-            }),
-            Self::Project(_) => Err(anyhow!("no tqserver is asked").into()),
+            Self::Daemon(client) => Ok(ask(client).await?.deploy_dir),
+            Self::Project(settings) => Ok(settings.deploy_dir.clone()),
         }
     }
 
     async fn plan(&self, deploy: &DeployDir) -> Result<Plan, Failure> {
         let (rules, needed) = match self {
-            Self::Daemon(_) => {
-                let Retention { deploy_dir, rules, needed, .. } = self.retention().await?;
+            Self::Daemon(client) => {
+                let Retention { deploy_dir, rules, needed, .. } = ask(client).await?;
                 if deploy_dir != deploy.path() {
                     return Err(anyhow!("tqserver was replaced meanwhile; try again").into());
                 }
                 let needed = needed.into_iter();
-                // Those for which it is needed most come last, and one is enough to be told.
+                // One reason is enough to be told: the first, which here comes last and stays.
                 let needed = needed.rev().map(|it| (it.commit, it.reason.as_str().to_owned()));
                 (rules, needed.collect())
             }
@@ -126,6 +119,20 @@ impl Source<'_> {
         let rules = Rules { keep: usize::try_from(keep)?, days };
         Ok(plan(deploy, rules, &needed, Timestamp::now())?)
     }
+}
+
+/// What tqserver needs; an error is the reason why nothing is removed.
+async fn ask(client: &Client) -> Result<Retention, Failure> {
+    client.retention().await.map_err(|error| {
+        let failure = error.into_failure();
+        let ours = "nothing is removed without its word; where no tqserver serves from the project's \
+                    deployments: --no-daemon";
+        let hint = match failure.hint() {
+            Some(hint) => format!("{hint}; {ours}"),
+            None => ours.to_owned(),
+        };
+        failure.with_hint(Some(hint))
+    })
 }
 
 /// What may be needed where nobody can be asked: all that was ever activated here, as far as the

@@ -72,6 +72,11 @@ const NOT_RUN: &[(&str, &str)] = &[
         "goes to another machine",
     ),
     ("ssh ada@server systemctl reload tqserver", "goes to another machine"),
+    ("tqctl deploy production --dry-run", "goes to other machines; tests/e2e/deploy has it"),
+    ("tqctl deploy production", "goes to other machines; tests/e2e/deploy has it"),
+    ("tqctl rollback production --list", "goes to other machines; tests/e2e/deploy has it"),
+    ("tqctl rollback production", "goes to other machines; tests/e2e/deploy has it"),
+    ("tqctl history production", "goes to other machines; tests/e2e/deploy has it"),
     ("curl localhost:9000/hello?name=Ada", "asks the worker of the command before"),
 ];
 

@@ -11,12 +11,13 @@ use clap::Args;
 use jiff::Timestamp;
 
 use super::exit::{Exit, Failure};
+use super::host::deployed_by;
 use super::output::{Output, printable_lines};
 use crate::build::production;
 use crate::build::{BuildError, Project, dev, legacy};
 use crate::config::settings::{Mode, Settings, sign_key};
 use crate::config::{self, Environment, Sources};
-use crate::store::activate::{HISTORY, activate};
+use crate::store::activate::{HISTORY, activate_by};
 use crate::store::deployment::Deployment;
 use crate::store::layout::DeployDir;
 use crate::store::lock::{DeployLock, LockError};
@@ -122,6 +123,6 @@ fn point_at(deploy: &DeployDir, deployment: &Deployment) -> Result<(), Failure> 
         Failure::new(exit, error)
     })?;
     stage::clean(&lock)?;
-    activate(&lock, deployment, now, HISTORY)?;
+    activate_by(&lock, deployment, Some(deployed_by(None, "build")), now, HISTORY)?;
     Ok(())
 }

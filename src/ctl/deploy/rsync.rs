@@ -26,9 +26,10 @@ pub(super) async fn send(
     progress: &dyn Fn(u64),
 ) -> Result<u64, Failure> {
     let mut command = Command::new("rsync");
-    // Not --inplace, which would write into files that other deployments share. --checksum, as sizes
-    // and times of two builds may be alike; --ignore-times alone would not look for what is equal.
-    command.args(["--files-from=-", "--from0", "--checksum", "--perms", "--compress"]);
+    // Not --inplace, which would write into files that other deployments share. Not --perms, which
+    // would take the set-group-ID bit off folders; programs are executable without it. --checksum, as
+    // sizes and times of two builds may be alike.
+    command.args(["--files-from=-", "--from0", "--checksum", "--compress"]);
     command.args(["--stats", "--info=progress2", "--no-human-readable", "--timeout=120"]);
     if let Some(rsh) = place.rsh() {
         command.arg("--rsh").arg(rsh);

@@ -158,7 +158,8 @@ impl Session {
     }
 
     async fn lost(&mut self) -> Failure {
-        let status = self.child.wait().await.ok();
+        let ended = tokio::time::timeout(END, self.child.wait()).await;
+        let status = ended.ok().and_then(Result::ok);
         let name = self.place.name();
         let failed = |error: anyhow::Error| Failure::new(Exit::Unreachable, error);
         match status.and_then(|status| status.code()) {

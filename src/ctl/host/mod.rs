@@ -91,7 +91,7 @@ impl Session {
             lock: None,
             deploy,
             client: Client::locate(socket, runtime_dir),
-            by: deployed_by(client, verb),
+            by: deployed_by(client, &verb),
         };
         let hello = known::hello(&session.deploy, &session.client)?;
         Ok((session, hello))
@@ -183,7 +183,7 @@ fn nothing_staged() -> Failure {
 }
 
 /// Who deploys: the user here, and what is said of who that is elsewhere.
-fn deployed_by(client: Option<String>, verb: String) -> DeployedBy {
+pub(super) fn deployed_by(client: Option<String>, verb: &str) -> DeployedBy {
     let uid = geteuid();
     let user = User::from_uid(uid).ok().flatten();
     let connection = std::env::var("SSH_CONNECTION").ok();
@@ -191,7 +191,7 @@ fn deployed_by(client: Option<String>, verb: String) -> DeployedBy {
         user: user.map_or_else(|| uid.to_string(), |user| user.name),
         from: connection.as_deref().and_then(|it| it.split(' ').next()).map(plain),
         client: client.as_deref().map(plain),
-        verb: plain(&verb),
+        verb: plain(verb),
     }
 }
 

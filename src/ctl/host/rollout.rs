@@ -70,7 +70,7 @@ impl Rollout<'_> {
             }
             return Ok(rolled_out);
         };
-        match soak.watch(self.client, commit, self.soak)? {
+        match soak.watch(self.client, commit, self.soak) {
             soak::Finding::Well(note) => {
                 rolled_out.notes.push(note);
                 Ok(rolled_out)

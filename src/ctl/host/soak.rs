@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::verdict::block_on;
 use crate::admin::api::{Counters, Status, WorkerState};
 use crate::ctl::client::Client;
-use crate::ctl::exit::Failure;
 use crate::ids::CommitId;
 
 /// How often the figures are looked at.
@@ -42,35 +41,30 @@ impl Soak {
 
     /// Watches for `time`, or until there is reason to go back. A tqserver that does not answer is
     /// no such reason: the workers outlive it.
-    pub(super) fn watch(
-        &self,
-        client: &Client,
-        commit: &CommitId,
-        time: Duration,
-    ) -> Result<Finding, Failure> {
+    pub(super) fn watch(&self, client: &Client, commit: &CommitId, time: Duration) -> Finding {
         let end = Instant::now() + time;
         let (mut first, mut in_a_row) = (None, 0);
         let mut seen = "tqserver did not answer meanwhile".to_owned();
         loop {
-            if let Ok(status) = block_on(client.status())? {
+            if let Ok(Ok(status)) = block_on(client.status()) {
                 let first: &Status = first.get_or_insert_with(|| status.clone());
                 match not_serving(&status, commit) {
                     Some(reason) => {
                         in_a_row += 1;
                         if in_a_row == IN_A_ROW {
-                            return Ok(Finding::Bad(reason));
+                            return Finding::Bad(reason);
                         }
                     }
                     None => in_a_row = 0,
                 }
                 match self.compare(first, &status) {
-                    Finding::Bad(reason) => return Ok(Finding::Bad(reason)),
+                    Finding::Bad(reason) => return Finding::Bad(reason),
                     Finding::Well(figures) => seen = figures,
                 }
             }
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(Finding::Well(seen));
+                return Finding::Well(seen);
             }
             std::thread::sleep(left.min(INTERVAL));
         }
@@ -113,4 +107,49 @@ fn not_serving(status: &Status, commit: &CommitId) -> Option<String> {
     let down = status.workers.iter().find(|worker| worker.state != WorkerState::Serving)?;
     let why = down.last_failure.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
     Some(format!("{} is {}{why}", down.name, down.state.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::admin::api::{SCHEMA, ServerState};
+    use crate::config::settings::Mode;
+
+    fn status(requests: u64, server_errors: u64) -> Status {
+        Status {
+            schema: SCHEMA,
+            version: String::new(),
+            mode: Mode::Prod,
+            state: ServerState::Serving,
+            started_at: jiff::Timestamp::UNIX_EPOCH,
+            desired: None,
+            actual: None,
+            branch: None,
+            tag: None,
+            last_good: None,
+            failed: None,
+            workers: Vec::new(),
+            counters: Counters { requests, server_errors, ..Counters::default() },
+            warnings: Vec::new(),
+        }
+    }
+
+    #[rstest]
+    #[case::few((1000, 0), (1010, 5), true)]
+    #[case::many((1000, 0), (1100, 50), false)]
+    #[case::a_small_share((1000, 0), (2000, 10), true)]
+    #[case::as_many_as_before((1000, 500), (1100, 550), true)]
+    #[case::more_than_before((1000, 100), (1100, 150), false)]
+    #[case::none_came((1000, 100), (1000, 100), true)]
+    fn more_failed_requests_than_before_are_a_reason_to_go_back(
+        #[case] before: (u64, u64),
+        #[case] now: (u64, u64),
+        #[case] well: bool,
+    ) {
+        let before = status(before.0, before.1);
+        let finding = Soak::begin(&before).compare(&before, &status(now.0, now.1));
+        assert_eq!(matches!(finding, Finding::Well(_)), well, "{finding:?}");
+    }
 }

@@ -1,19 +1,21 @@
 //! A host that serves, one that deploys to it, and ssh between them.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
 use tqserver::ids::CommitId;
 use tqserver::store::deployment::Deployment;
 use tqserver::store::layout::DeployDir;
+use tqserver::store::lock::DeployLock;
 use tqserver::store::manifest::Manifest;
 use tqserver::store::verify::{Scope, verify};
 
 use super::sshd::Sshd;
 use crate::project::{Project, Worker};
-use crate::session::Session;
+use crate::session::{PATIENCE, Session};
+use crate::support::wait::await_until;
 
 /// Both ends.
 pub struct Host {
@@ -38,18 +40,24 @@ impl Host {
         host
     }
 
-    /// Writes the client's deployment.yaml anew.
+    /// Writes the client's deployment.yaml anew, with further lines for both targets: `production` is
+    /// reached without ssh, and `away` by it.
     pub fn configure(&self, target: &str) {
+        self.configure_with(target, Path::new(env!("CARGO_BIN_EXE_tqctl")));
+    }
+
+    /// The same, with another tqctl on the host that ssh leads to.
+    pub fn configure_with(&self, target: &str, tqctl: &Path) {
+        let common = format!(
+            "    path: {}\n    socket: {}\n    soak_seconds: 0\n{target}",
+            self.server.path().display(),
+            self.session.control_path().display(),
+        );
         let text = format!(
-            "targets:\n  production:\n    path: {}\n    socket: {}\n    soak_seconds: 0\n{target}\
-             \x20 away:\n    hosts: [127.0.0.1]\n    ssh_config: {}\n    tqctl: {}\n    \
-             path: {}\n    socket: {}\n    soak_seconds: 0\n{target}",
-            self.server.path().display(),
-            self.session.control_path().display(),
+            "targets:\n  production:\n{common}  away:\n    hosts: [127.0.0.1]\n    \
+             ssh_config: {}\n    tqctl: {}\n{common}",
             self.sshd.ssh_config().display(),
-            env!("CARGO_BIN_EXE_tqctl"),
-            self.server.path().display(),
-            self.session.control_path().display(),
+            tqctl.display(),
         );
         fs::write(self.client.path().join("config/deployment.yaml"), text).unwrap();
     }
@@ -106,9 +114,24 @@ impl Host {
         }
     }
 
-    /// The server's folder of deployments.
-    pub fn deploy_path(&self) -> PathBuf {
-        self.server.deploy_dir().path().to_owned()
+    /// Waits until nobody changes the server's deployments.
+    #[track_caller]
+    pub fn await_free(&self) {
+        await_until("the lock is free", PATIENCE, || {
+            let now = jiff::Timestamp::now();
+            DeployLock::try_acquire(&self.server.deploy_dir(), "test", now).is_ok()
+        });
+    }
+
+    /// What both workers say they are; they say the same.
+    #[track_caller]
+    pub fn mode(&self) -> String {
+        let [index, api] = ["/", "/api"].map(|path| {
+            let body = self.session.get(path).body;
+            body.split(' ').nth(1).unwrap_or_else(|| panic!("{body:?}")).to_owned()
+        });
+        assert_eq!(index, api);
+        index
     }
 }
 

@@ -1,7 +1,7 @@
 //! An sshd on loopback, with a configuration, keys and a port of its own.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -15,7 +15,7 @@ use crate::support::wait::await_until;
 /// A server and the files of its client. It ends when it is dropped.
 pub struct Sshd {
     dir: TempDir,
-    port: PortLease,
+    _port: PortLease,
     process: Child,
 }
 
@@ -59,7 +59,7 @@ impl Sshd {
         await_until("sshd listens", PATIENCE, || {
             std::net::TcpStream::connect(("127.0.0.1", number)).is_ok()
         });
-        Self { dir, port, process }
+        Self { dir, _port: port, process }
     }
 
     /// The client's configuration.
@@ -67,28 +67,19 @@ impl Sshd {
         self.dir.path().join("ssh_config")
     }
 
-    /// Where it listens.
-    pub fn port(&self) -> u16 {
-        self.port.port(0)
-    }
-
-    /// A folder without rsync, for a host's search path: everything else that is in /usr/bin.
-    pub fn path_without_rsync(&self) -> PathBuf {
+    /// tqctl for a host without rsync: everything else that is in /usr/bin is in its search path.
+    pub fn tqctl_without_rsync(&self) -> PathBuf {
         let folder = self.dir.path().join("bin");
         fs::create_dir(&folder).unwrap();
         for entry in Path::new("/usr/bin").read_dir().unwrap() {
             let name = entry.unwrap().file_name();
             if name != "rsync" {
-                std::os::unix::fs::symlink(Path::new("/usr/bin").join(&name), folder.join(&name))
-                    .unwrap();
+                symlink(Path::new("/usr/bin").join(&name), folder.join(&name)).unwrap();
             }
         }
-        folder
-    }
-
-    /// A script that people's shells find as `name`.
-    pub fn script(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.dir.path().join(name);
+        let path = self.dir.path().join("tqctl");
+        let tqctl = env!("CARGO_BIN_EXE_tqctl");
+        let text = format!("#!/bin/sh\nPATH={} exec {tqctl} \"$@\"\n", folder.display());
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path

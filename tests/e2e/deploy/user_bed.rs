@@ -1,10 +1,32 @@
 //! Both ends in a user manager's bed.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tqserver::store::deployment::Deployment;
+use tqserver::store::lock::DeployLock;
 
 use super::host::{Host, said};
-use crate::project::worker;
+use crate::project::{Worker, commit, worker};
+use crate::session::PATIENCE;
+use crate::support::wait::await_until;
+
+/// Two workers that say they are `mode`.
+fn both(mode: &'static str) -> [Worker; 2] {
+    [worker("index", mode), worker("api", mode)]
+}
+
+/// A host that serves the first of two deployments.
+fn serving(target: &str) -> (Host, Deployment, Deployment) {
+    let host = Host::new(target);
+    let (first, second) = (host.build('1', &both("old")), host.build('2', &both("new")));
+    host.deploy("production", &first);
+    (host, first, second)
+}
 
 #[test]
 fn what_is_deployed_is_served_and_only_what_changed_travels_and_restarts() {
@@ -21,20 +43,20 @@ fn what_is_deployed_is_served_and_only_what_changed_travels_and_restarts() {
 
     let second = host.build('2', &all("better"));
     let document = host.deploy("away", &second);
-    assert_eq!(document["plan"][0]["restart"], serde_json::json!(["c"]));
+    assert_eq!(document["plan"][0]["restart"], json!(["c"]));
     // `private/mode` of one worker, beside what rsync says of itself.
     assert_eq!(document["hosts"][0]["missing_bytes"], "better".len());
     let sent = document["hosts"][0]["sent_bytes"].as_u64().unwrap();
     assert!((1..1000).contains(&sent), "{document}");
     host.session.await_body("/c", "c better g2 /\n");
     host.session.await_workers(names.len());
-    let kept = host.session.workers().iter().filter(|it| before.get(it.0) == Some(it.1)).count();
+    let after = host.session.workers();
+    let kept = after.iter().filter(|(unit, pid)| before.get(*unit) == Some(pid)).count();
     assert_eq!(kept, names.len() - 1);
 
     // What did not change is one and the same file, and each deployment is whole.
-    let inode = |commit: char, path: &str| {
-        let commit = crate::project::commit(commit);
-        let folder = host.server.deploy_dir().commit_dir(&commit);
+    let inode = |digit: char, path: &str| {
+        let folder = host.server.deploy_dir().commit_dir(&commit(digit));
         fs::metadata(folder.join(path)).unwrap().ino()
     };
     assert_eq!(inode('1', "workers/a/bin/web"), inode('2', "workers/a/bin/web"));
@@ -43,11 +65,325 @@ fn what_is_deployed_is_served_and_only_what_changed_travels_and_restarts() {
     assert_eq!(host.others(), [".lock", "manifest.json"]);
 }
 
+/// The program of the tests, with bytes behind it that no compression makes fewer.
+fn large_program(host: &Host, name: &str, changed: bool) -> Worker {
+    let script = include_bytes!("../../fixtures/web.pl");
+    let mut bytes = [script, &b"\n__END__\n"[..]].concat();
+    let mut state = 88_172_645_463_325_252_u64;
+    for _ in 0..250_000 {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    if changed {
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+    }
+    let path = host.client.path().join(name);
+    fs::write(&path, bytes).unwrap();
+    worker("index", "well").program(&path)
+}
+
 #[test]
-fn this_machine_needs_no_ssh() {
+fn of_a_program_that_changed_a_little_only_the_changed_blocks_travel() {
     let host = Host::new("");
-    let first = host.build('1', &[worker("index", "well")]);
-    let output = host.tqctl(&["deploy", "production", first.git_commit.as_str()]);
+    let first = host.build('1', &[large_program(&host, "first", false)]);
+    host.deploy("away", &first);
+    let second = host.build('2', &[large_program(&host, "second", true)]);
+    let document = host.deploy("away", &second);
+    let figure = |name: &str| document["hosts"][0][name].as_u64().unwrap();
+    assert!(figure("missing_bytes") > 2_000_000, "{document}");
+    assert!(figure("sent_bytes") < 50_000, "{document}");
+    host.assert_whole();
+}
+
+#[test]
+fn where_there_is_no_rsync_an_archive_brings_what_is_missing() {
+    let host = Host::new("");
+    host.configure_with("", &host.sshd.tqctl_without_rsync());
+    let first = host.build('1', &both("old"));
+    let document = host.deploy("away", &first);
+    assert!(document["hosts"][0]["sent_bytes"].as_u64().unwrap() > 1000, "{document}");
+    let second = host.build('2', &both("new"));
+    let document = host.deploy("away", &second);
+    assert_eq!(document["hosts"][0]["missing_bytes"], "new".len() * 2);
+    assert_eq!(host.mode(), "new");
+    host.assert_whole();
+}
+
+#[test]
+fn back_is_to_what_served_before_and_the_history_says_who_did_what() {
+    let (host, first, second) = serving("");
+    host.deploy("away", &second);
+    assert_eq!(host.mode(), "new");
+
+    let begun = Instant::now();
+    let output = host.tqctl(&["rollback", "away"]);
     assert!(output.status.success(), "{}", said(&output));
-    host.session.await_body("/", "index well g1 /\n");
+    assert_eq!(host.mode(), "old");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+    // Back from there is forward again, to a deployment that is named.
+    let output = host.tqctl(&["rollback", "production", &second.git_commit.as_str()[..7]]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(host.mode(), "new");
+
+    let output = host.tqctl(&["--json", "history", "away"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rollouts = document["hosts"]["127.0.0.1"].as_array().unwrap();
+    let told: Vec<_> = rollouts
+        .iter()
+        .map(|it| (it["commit"].as_str().unwrap(), it["by"]["verb"].as_str().unwrap()))
+        .collect();
+    let (one, two) = (first.git_commit.as_str(), second.git_commit.as_str());
+    let expected = [(two, "rollback"), (one, "rollback"), (two, "deploy"), (one, "deploy")];
+    assert_eq!(told, expected);
+    // By ssh, and without.
+    assert_eq!(rollouts[1]["by"]["from"], "127.0.0.1");
+    assert_eq!(rollouts[0]["by"]["from"], Value::Null);
+    assert!(rollouts.iter().all(|it| it["by"]["user"] == "root" && it["took_ms"].is_u64()));
+
+    // A file of the other one is damaged.
+    let mode = host.server.deploy_dir().commit_dir(&first.git_commit);
+    fs::write(mode.join("workers/api/private/mode"), "odd").unwrap();
+    let output = host.tqctl(&["--json", "rollback", "away", "--list"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let listed = &document["hosts"]["127.0.0.1"];
+    assert_eq!((&listed[0]["state"], &listed[0]["damage"]), (&json!("current"), &Value::Null));
+    assert!(listed[1]["damage"].as_str().unwrap().contains("workers/api/private/mode"));
+    let output = host.tqctl(&["rollback", "away"]);
+    assert_eq!(output.status.code(), Some(8), "{}", said(&output));
+    assert_eq!(host.mode(), "new");
+}
+
+#[test]
+fn what_does_not_come_to_serve_is_not_left_wanted() {
+    let (host, first, _) = serving("");
+    let bad = host.build('3', &[worker("index", "exit"), worker("api", "new")]);
+    let output = host.tqctl(&["deploy", "away", bad.git_commit.as_str()]);
+    assert_eq!(output.status.code(), Some(7), "{}", said(&output));
+    let text = said(&output);
+    assert!(text.contains("never switched") && text.contains("DATABASE_URL is not set"), "{text}");
+    assert_eq!(host.wanted(), Some(first.git_commit));
+    assert_eq!(host.mode(), "old");
+    assert_eq!(host.session.status()["state"], "serving");
+    let output = host.tqctl(&["history", "away"]);
+    assert!(said(&output).contains("failed"), "{}", said(&output));
+}
+
+#[test]
+fn what_serves_badly_while_it_is_watched_goes_back() {
+    let (host, first, second) = serving("");
+    let mut deploying = host
+        .command()
+        .args(["-v", "deploy", "away", second.git_commit.as_str(), "--soak", "60s"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(deploying.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("6/6 soak")));
+    // A worker dies of each of these, and they are not tried again.
+    let crash =
+        "POST /crash HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    await_until("the end of the deployment", PATIENCE, || {
+        let _ = crate::session::send(host.session.addr(), crash);
+        deploying.try_wait().unwrap().is_some()
+    });
+    let said = lines.collect::<Vec<_>>().join("\n");
+    assert_eq!(deploying.wait().unwrap().code(), Some(7), "{said}");
+    assert_eq!(host.wanted(), Some(first.git_commit));
+    assert_eq!(host.mode(), "old");
+}
+
+#[test]
+fn of_two_at_once_the_second_is_told_who_is_first_or_waits() {
+    let (host, _, second) = serving("");
+    let now = jiff::Timestamp::now();
+    let lock = DeployLock::try_acquire(&host.server.deploy_dir(), "somebody else", now).unwrap();
+    let output = host.tqctl(&["deploy", "away", second.git_commit.as_str()]);
+    assert_eq!(output.status.code(), Some(5), "{}", said(&output));
+    assert!(said(&output).contains("somebody else"), "{}", said(&output));
+    assert_eq!(host.others(), [".lock", "manifest.json"]);
+
+    let arguments = ["deploy", "away", second.git_commit.as_str(), "--lock-wait"];
+    let mut command = host.command();
+    let waiting = command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut waiting = waiting.spawn().unwrap();
+    let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("waiting") && line.contains("somebody else")));
+    drop(lock);
+    lines.for_each(drop);
+    assert!(waiting.wait().unwrap().success());
+    assert_eq!(host.mode(), "new");
+}
+
+#[test]
+fn a_dry_run_writes_nothing() {
+    let (host, _, second) = serving("");
+    let trace = host.client.path().join("trace");
+    let mut command = host.session.bed.command("strace");
+    command.args(["-f", "-qq", "-o"]).arg(&trace);
+    command.args(["-e", "trace=%file,ftruncate,fchmod,fchown,flock,sendto,sendmsg"]);
+    command.arg(env!("CARGO_BIN_EXE_tqctl")).arg("--root").arg(host.client.path());
+    let output = command
+        .args(["deploy", "production", second.git_commit.as_str(), "--dry-run"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", said(&output));
+    assert!(said(&output).contains("restart: api, index"), "{}", said(&output));
+    let text = fs::read_to_string(trace).unwrap();
+    // What asks only, has failed, or goes to no disk.
+    let harmless = ["O_RDONLY", "/dev/null", "/dev/tty", " = -1 "];
+    let reading = ["stat", "access", "readlink", "exec", "getcwd", "chdir", "statfs", "statx"];
+    let writes = text.lines().filter(|line| {
+        let call = line.split_once(' ').map_or("", |(_, rest)| rest.trim_start());
+        let name = call.split('(').next().unwrap_or_default();
+        call.contains('(')
+            && !name.starts_with("send")
+            && !reading.iter().any(|it| name.contains(it))
+            && !harmless.iter().any(|it| call.contains(it))
+            && !call.contains("connect(")
+            && !call.contains("<... ")
+    });
+    let writes: Vec<_> = writes.collect();
+    assert!(writes.is_empty(), "{writes:#?}");
+    assert!(text.lines().count() > 50, "the trace has the calls: {text}");
+    assert_eq!(host.others(), [".lock", "manifest.json"]);
+}
+
+/// The steps as `-v` tells of them: when each begins, and when it is done.
+const STEPS: [&str; 6] =
+    ["1/6 lock", "2/6 upload", "3/6 verify", "4/6 activate", "5/6 rollout", "6/6 soak"];
+
+/// Deploys `second`, and calls `kill` when a step begins (`done`: when it is done).
+fn kill_at(host: &Host, second: &Deployment, step: &str, done: bool, kill: impl Fn(&mut Child)) {
+    let mut deploying = host
+        .command()
+        .args(["-v", "deploy", "away", second.git_commit.as_str(), "--soak", "300ms"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = BufReader::new(deploying.stderr.take().unwrap());
+    let mut seen = Vec::new();
+    for line in stderr.lines().map_while(Result::ok) {
+        let is_it = line.contains(step) && line.contains('✓') == done;
+        seen.push(line);
+        if is_it {
+            kill(&mut deploying);
+        }
+    }
+    assert!(seen.iter().any(|line| line.contains(step)), "{seen:#?}");
+    deploying.wait().unwrap();
+}
+
+/// Whatever was killed: the host is on one deployment, free, and takes the next.
+fn stands(host: &Host, first: &Deployment, second: &Deployment) {
+    host.await_free();
+    let wanted = host.wanted().unwrap();
+    let expected = if wanted == first.git_commit { "old" } else { "new" };
+    assert!([&first.git_commit, &second.git_commit].contains(&&wanted));
+    await_until("what is wanted serves", PATIENCE, || host.mode() == expected);
+    host.assert_whole();
+    host.deploy("away", first);
+    assert_eq!(host.mode(), "old");
+    assert_eq!(host.others(), [".lock", "manifest.json"]);
+    let folder = host.server.deploy_dir().commit_dir(&second.git_commit);
+    let _ = fs::remove_dir_all(folder);
+}
+
+#[test]
+fn killed_at_any_step_tqctl_leaves_the_old_or_the_new_deployment() {
+    let (host, first, second) = serving("");
+    for step in STEPS {
+        for done in [false, true] {
+            kill_at(&host, &second, step, done, |child| drop(child.kill()));
+            stands(&host, &first, &second);
+        }
+    }
+}
+
+#[test]
+fn a_session_killed_at_any_step_leaves_the_old_or_the_new_deployment() {
+    let (host, first, second) = serving("");
+    for step in STEPS {
+        let kill = |_: &mut Child| {
+            let pattern = format!("{} host-session", env!("CARGO_BIN_EXE_tqctl"));
+            // Of this bed: nobody else's sessions are seen there.
+            let output = host.session.bed.command("pgrep").args(["-fx", &pattern]).output();
+            for pid in String::from_utf8(output.unwrap().stdout).unwrap().split_whitespace() {
+                let _ = host.session.bed.command("kill").args(["-KILL", pid]).output();
+            }
+        };
+        kill_at(&host, &second, step, false, kill);
+        stands(&host, &first, &second);
+    }
+}
+
+#[test]
+fn a_target_that_is_not_there_is_an_error_of_usage() {
+    let host = Host::new("");
+    let output = host.tqctl(&["deploy", "prod", commit('1').as_str()]);
+    assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+    assert!(said(&output).contains("there are: away, production"), "{}", said(&output));
+}
+
+#[test]
+fn hooks_run_before_and_after_and_a_failing_first_one_stops_everything() {
+    let hooks = "    hooks: {before: [./hook, before], after: [./hook, after]}\n";
+    let host = Host::new(hooks);
+    let path = host.client.path().join("hook");
+    let script = |last: &str| {
+        let mut file = fs::File::create(&path).unwrap();
+        write!(file, "#!/bin/sh\necho $1 $TQ_TARGET ${{TQ_OUTCOME-none}} >>hooks\n{last}\n")
+            .unwrap();
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    script("");
+    let first = host.build('1', &both("old"));
+    host.deploy("production", &first);
+    let told = || fs::read_to_string(host.client.path().join("hooks")).unwrap();
+    assert_eq!(told(), "before production none\nafter production deployed\n");
+    script("exit 3");
+    let second = host.build('2', &both("new"));
+    let output = host.tqctl(&["deploy", "production", second.git_commit.as_str()]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(told().ends_with("deployed\nbefore production none\n"), "{}", told());
+    assert_eq!(host.mode(), "old");
+}
+
+#[test]
+fn a_full_disk_leaves_what_serves() {
+    let host = Host::new("");
+    let deploy = host.server.deploy_dir().path().display().to_string();
+    // In the bed only: room for one of the large programs.
+    host.session.bed.run(&["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", &deploy]);
+    let first = host.build('1', &[large_program(&host, "first", false)]);
+    host.deploy("away", &first);
+    let names = || host.session.bed.run(&["ls", "-A", &deploy]);
+    let manifest = || host.session.bed.run(&["cat", &format!("{deploy}/manifest.json")]);
+    let (before, wanted) = (names(), manifest());
+
+    let second = host.build('2', &[large_program(&host, "second", true)]);
+    for target in ["away", "production"] {
+        let output = host.tqctl(&["deploy", target, second.git_commit.as_str()]);
+        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+        assert!(said(&output).contains("No space left on device"), "{}", said(&output));
+        assert_eq!((names(), manifest()), (before.clone(), wanted.clone()));
+    }
+    // Nothing can be written at all, not even a manifest.
+    let third = host.build('3', &both("new"));
+    host.deploy("away", &third);
+    let wanted = manifest();
+    let fill = format!("cat /dev/zero >{deploy}/full 2>/dev/null || true");
+    host.session.bed.run(&["sh", "-c", &fill]);
+    let output = host.tqctl(&["rollback", "away"]);
+    assert!(!output.status.success(), "{}", said(&output));
+    assert_eq!(manifest(), wanted);
+    assert_eq!(host.mode(), "new");
+    host.session.bed.run(&["rm", &format!("{deploy}/full")]);
+    let output = host.tqctl(&["rollback", "away"]);
+    assert!(output.status.success(), "{}", said(&output));
+    host.session.await_body("/", "index well g3 /\n");
 }

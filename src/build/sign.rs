@@ -7,11 +7,8 @@ use std::process::{Command, Stdio};
 
 use super::error::BuildError;
 use crate::ids::CommitId;
-use crate::store::atomic;
 use crate::store::layout::DeployDir;
-
-/// As every file of a deployment.
-const MODE: u32 = 0o644;
+use crate::store::signature;
 
 /// Makes a detached signature of the record of `commit`, in place of one that may be there, and
 /// returns its path. gpg may ask for a passphrase, in its own way.
@@ -40,6 +37,7 @@ pub(super) fn sign(
         let said = if said.is_empty() { output.status.to_string() } else { said };
         return Err(not_signed(said));
     }
-    atomic::write(&path, &output.stdout, MODE).map_err(|source| BuildError::io(&path, source))?;
+    signature::put(deploy, commit, &output.stdout)
+        .map_err(|source| BuildError::io(&path, source))?;
     Ok(path)
 }

@@ -12,6 +12,7 @@ use crate::ids::CommitId;
 use crate::store::deployment::Deployment;
 use crate::store::digest::DigestCache;
 use crate::store::layout::DeployDir;
+use crate::store::signature;
 use crate::store::verify::{Scope, verify};
 
 /// A complete deployment.
@@ -21,6 +22,8 @@ pub(super) struct Local {
     pub(super) deployment: Deployment,
     /// `deployment.json`.
     pub(super) record: String,
+    /// `deployment.json.asc`, if it was signed.
+    pub(super) signature: Option<String>,
     /// Its folder.
     pub(super) folder: PathBuf,
 }
@@ -36,7 +39,7 @@ impl Local {
         if !rebuilt.is_empty() {
             out.message(format_args!("built {}", rebuilt.join(", ")));
         }
-        Ok(Self::of(built.deployment, built.folder))
+        Self::of(built.deployment, built.folder)
     }
 
     /// The deployment of `name`, a commit or what git takes for one, that was built before.
@@ -56,7 +59,7 @@ impl Local {
         let (mut cache, now) = (DigestCache::default(), Timestamp::now());
         verify(&deploy, &deployment, Scope::Whole, &mut cache, now)?;
         let folder = deploy.commit_dir(&commit);
-        Ok(Self::of(deployment, folder))
+        Self::of(deployment, folder)
     }
 
     /// The deployment of the commit that is checked out, if it was built before; writes nothing.
@@ -65,12 +68,13 @@ impl Local {
         let deploy = DeployDir::new(&project.deploy_dir);
         let folder = deploy.commit_dir(&head);
         let read = Deployment::read(&deploy, &head).ok();
-        Ok((head, read.map(|deployment| Self::of(deployment, folder))))
+        Ok((head, read.map(|deployment| Self::of(deployment, folder)).transpose()?))
     }
 
-    fn of(deployment: Deployment, folder: PathBuf) -> Self {
+    fn of(deployment: Deployment, folder: PathBuf) -> Result<Self, Failure> {
         let record = String::from_utf8_lossy(&deployment.to_json()).into_owned();
-        Self { deployment, record, folder }
+        let signature = signature::read(&folder)?;
+        Ok(Self { deployment, record, signature, folder })
     }
 
     /// The size of all its files, in bytes.

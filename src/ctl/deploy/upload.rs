@@ -24,16 +24,16 @@ pub(super) async fn upload(
 ) -> Result<Uploaded, Failure> {
     let name = session.place().name().to_owned();
     let running = steps.begin(Step::Upload, &name);
-    let (folder, missing, resembling) =
-        match session.ask(&Request::Stage { record: local.record.clone() }).await? {
-            Reply::Present => {
-                running.done("there already");
-                steps.begin(Step::Verify, &name).done("intact");
-                return Ok(Uploaded::default());
-            }
-            Reply::Staged { folder, missing, resembling } => (folder, missing, resembling),
-            _ => return Err(session.out_of_turn()),
-        };
+    let stage = Request::Stage { record: local.record.clone(), signature: local.signature.clone() };
+    let (folder, missing, resembling) = match session.ask(&stage).await? {
+        Reply::Present => {
+            running.done("there already");
+            steps.begin(Step::Verify, &name).done("intact");
+            return Ok(Uploaded::default());
+        }
+        Reply::Staged { folder, missing, resembling } => (folder, missing, resembling),
+        _ => return Err(session.out_of_turn()),
+    };
     let missing_bytes = local.size_of(&missing)?;
     running.expect(missing_bytes);
     let destination = session.place().rsync_destination(&folder);

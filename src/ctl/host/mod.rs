@@ -108,9 +108,9 @@ impl Session {
                 wire.say(&Reply::Missing { files });
             }
             Request::Lock { wait } => self.lock(wait, wire)?,
-            Request::Stage { record } => {
+            Request::Stage { record, signature } => {
                 let lock = held(&self.lock)?;
-                match Receiving::begin(lock, &record)? {
+                match Receiving::begin(lock, &record, signature)? {
                     None => wire.say(&Reply::Present),
                     Some(receiving) => {
                         wire.say(&receiving.staged()?);
@@ -124,7 +124,8 @@ impl Session {
                 wire.say(&Reply::Received);
             }
             Request::Publish => {
-                self.receiving.take().ok_or_else(nothing_staged)?.publish()?;
+                let lock = held(&self.lock)?;
+                self.receiving.take().ok_or_else(nothing_staged)?.publish(lock)?;
                 wire.say(&Reply::Published);
             }
             Request::RollOut { commit, soak_ms } => {

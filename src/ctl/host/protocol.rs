@@ -48,6 +48,9 @@ pub(in crate::ctl) enum Request {
     Stage {
         /// `deployment.json`.
         record: String,
+        /// `deployment.json.asc`, if it was signed. It comes to be there also where the deployment
+        /// is already.
+        signature: Option<String>,
     },
     /// Missing files follow as a compressed archive, in [`Chunk`]s. [`Reply::Received`].
     Archive,

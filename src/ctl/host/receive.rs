@@ -15,7 +15,9 @@ use crate::ctl::exit::Failure;
 use crate::ids::CommitId;
 use crate::store::deployment::Deployment;
 use crate::store::digest::DigestCache;
+use crate::store::layout::DeployDir;
 use crate::store::lock::DeployLock;
+use crate::store::signature;
 use crate::store::stage::Staging;
 use crate::store::verify::{Scope, verify, verify_staged};
 
@@ -38,21 +40,30 @@ pub(super) fn record(text: &str) -> Result<Deployment, Failure> {
 pub(super) struct Receiving {
     staging: Staging,
     record: Deployment,
+    signature: Option<String>,
     /// Paths below the deployment's folder, sorted.
     missing: Vec<String>,
     resembling: Vec<CommitId>,
 }
 
 impl Receiving {
-    /// Begins; `None` where the deployment is there and intact.
-    pub(super) fn begin(lock: &DeployLock, text: &str) -> Result<Option<Self>, Failure> {
+    /// Begins; `None` where the deployment is there and intact, and has the signature, if there is
+    /// one.
+    pub(super) fn begin(
+        lock: &DeployLock,
+        text: &str,
+        signature: Option<String>,
+    ) -> Result<Option<Self>, Failure> {
         let deploy = lock.deploy();
         let record = record(text)?;
         let commit = &record.git_commit;
         if deploy.commit_dir(commit).symlink_metadata().is_ok() {
             let mut cache = DigestCache::default();
             return match verify(deploy, &record, Scope::Whole, &mut cache, Timestamp::now()) {
-                Ok(()) => Ok(None),
+                Ok(()) => {
+                    sign(deploy, commit, signature.as_deref())?;
+                    Ok(None)
+                }
                 Err(error) => {
                     let folder = deploy.commit_dir(commit);
                     let hint = format!(
@@ -74,7 +85,7 @@ impl Receiving {
         }
         missing.sort();
         let resembling = content.resembling(&missing, RESEMBLING);
-        Ok(Some(Self { staging, record, missing, resembling }))
+        Ok(Some(Self { staging, record, signature, missing, resembling }))
     }
 
     /// What is to be brought, and where to.
@@ -111,9 +122,17 @@ impl Receiving {
     }
 
     /// Verifies it and gives it its name.
-    pub(super) fn publish(self) -> Result<(), Failure> {
+    pub(super) fn publish(self, lock: &DeployLock) -> Result<(), Failure> {
         verify_staged(&self.staging, &self.record, Timestamp::now())?;
         self.staging.finish(&self.record)?;
-        Ok(())
+        sign(lock.deploy(), &self.record.git_commit, self.signature.as_deref())
     }
+}
+
+/// Puts the signature in its place. Who runs the deployment verifies it.
+fn sign(deploy: &DeployDir, commit: &CommitId, signature: Option<&str>) -> Result<(), Failure> {
+    if let Some(signature) = signature {
+        signature::put(deploy, commit, signature.as_bytes())?;
+    }
+    Ok(())
 }

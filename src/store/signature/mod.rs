@@ -4,6 +4,7 @@
 //! judges it by a keyring that root has chosen. What was signed once stays signed, with its holes:
 //! so a [`Ledger`] has what was admitted here, and an older deployment that is not in it is refused.
 
+mod file;
 mod gpgv;
 mod ledger;
 mod status;
@@ -21,6 +22,7 @@ use super::deployment::Deployment;
 use super::document::{self, ReadError};
 use super::layout::{DeployDir, RECORD, SIGNATURE};
 use crate::ids::{CommitId, Sha256, WorkerName};
+pub use file::{put, read};
 use gpgv::Gpgv;
 use ledger::Ledger;
 

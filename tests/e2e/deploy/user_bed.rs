@@ -387,3 +387,27 @@ fn a_full_disk_leaves_what_serves() {
     assert!(output.status.success(), "{}", said(&output));
     host.session.await_body("/", "index well g3 /\n");
 }
+
+#[test]
+fn a_signature_travels_and_one_that_was_made_later_too() {
+    let host = Host::new("");
+    let deployment = host.build('1', &both("signed"));
+    let commit = &deployment.git_commit;
+    let here = host.client.deploy_dir().signature(commit);
+    let there = host.server.deploy_dir().signature(commit);
+    host.deploy("away", &deployment);
+    assert!(!there.exists());
+    for signature in ["later", "by somebody else"] {
+        fs::write(&here, signature).unwrap();
+        host.deploy("away", &deployment);
+        assert_eq!(fs::read_to_string(&there).unwrap(), signature);
+    }
+    let second = host.build('2', &both("signed"));
+    let commit = &second.git_commit;
+    let here = host.client.deploy_dir().signature(commit);
+    fs::write(here, "at once").unwrap();
+    host.deploy("away", &second);
+    let there = host.server.deploy_dir().signature(commit);
+    assert_eq!(fs::read_to_string(there).unwrap(), "at once");
+    host.assert_whole();
+}

@@ -24,6 +24,8 @@ use super::target::Target;
 
 /// One thread's world. Everything on the thread holds it by `Rc`.
 pub(crate) struct Core {
+    /// Which of the threads it is, from nought.
+    pub(crate) thread: usize,
     pub(crate) table: Arc<PublishedTable>,
     pub(crate) settings: Arc<ArcSwap<ProxySettings>>,
     pub(crate) counters: Arc<ThreadCounters>,

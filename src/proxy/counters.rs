@@ -73,7 +73,7 @@ impl Count {
         self.0.store(self.get().wrapping_sub(n), Ordering::Relaxed);
     }
 
-    fn get(&self) -> u64 {
+    pub(crate) fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

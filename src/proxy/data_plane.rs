@@ -25,6 +25,7 @@ use super::pool::Pool;
 use super::splice::Pipes;
 use super::static_files::Cache;
 use super::table::PublishedTable;
+use super::tally::MAX_THREADS;
 use crate::config::settings::{ListenerSettings, StaticSettings};
 
 /// How long streams have to end in their protocol's way once they were told to.
@@ -60,7 +61,7 @@ pub struct DataPlane {
 }
 
 impl DataPlane {
-    /// Starts `threads` threads (at least one), each accepting from every listener. With `live`
+    /// Starts `threads` threads (at least one, at most 256), each accepting from every listener. With `live`
     /// browsers are kept up to date, as in development.
     ///
     /// # Errors
@@ -81,10 +82,11 @@ impl DataPlane {
         for listener in &listeners {
             listener.socket.set_nonblocking(true)?;
         }
-        for number in 0..threads.max(1) {
+        for number in 0..threads.clamp(1, MAX_THREADS) {
             let counters = Arc::new(ThreadCounters::default());
             let own = listeners.iter().map(Listener::try_clone).collect::<io::Result<_>>()?;
             let thread = Thread {
+                number,
                 listeners: own,
                 table: Arc::clone(&table),
                 settings: Arc::clone(&settings),
@@ -187,6 +189,7 @@ impl Drop for End {
 
 /// What a thread takes along.
 struct Thread {
+    number: usize,
     listeners: Vec<Listener>,
     table: Arc<PublishedTable>,
     settings: Arc<ArcSwap<ProxySettings>>,
@@ -214,6 +217,7 @@ impl Thread {
         };
         report.send(Ok(())).ok();
         let core = Rc::new(Core {
+            thread: self.number,
             table: self.table,
             settings: self.settings,
             counters: self.counters,

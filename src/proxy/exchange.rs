@@ -102,6 +102,8 @@ pub(crate) struct Exchange<'a, S> {
     pub(super) lost_at: Option<Arc<Target>>,
     /// When the last of the request was written, or the worker took no more.
     sent_at: Option<Instant>,
+    /// When it was first sent anywhere.
+    pub(super) begun_at: Option<Instant>,
     /// Whether the worker takes no more of the request.
     is_refused: bool,
     /// Whether the client is still to be told to go on (RFC 9110 section 10.1.1).
@@ -127,6 +129,7 @@ impl<'a, S: Socket> Exchange<'a, S> {
             start: Start::default(),
             lost_at: None,
             sent_at: None,
+            begun_at: None,
             is_refused: false,
             awaits_continue: ask.expects_continue,
         }

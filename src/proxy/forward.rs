@@ -79,6 +79,7 @@ impl<S: Socket> Exchange<'_, S> {
         let pool = &self.connection.core.pool;
         loop {
             let mut now = Instant::now();
+            self.begun_at.get_or_insert(now);
             let kept = pool.checkout(target, now);
             let is_fresh = kept.is_none();
             let socket = match kept {
@@ -119,6 +120,7 @@ impl<S: Socket> Exchange<'_, S> {
                 return Err(SendError::Failed(Failure::Broke(error)));
             }
             self.lost_at = Some(Arc::clone(target));
+            target.tally(self.connection.core.thread).retries.add(1);
         }
     }
 

@@ -55,26 +55,39 @@ pub(crate) struct Leg<S> {
     core: Rc<Core>,
     /// Whether its bytes are counted, as the clients' are.
     is_client: bool,
+    /// Bytes read so far.
+    pub(crate) received: u64,
+    /// Bytes written so far.
+    pub(crate) sent: u64,
 }
 
 impl<S: Socket> Leg<S> {
     /// To a client.
     pub(crate) fn client(socket: S, core: Rc<Core>) -> Self {
-        Self { socket, inbox: Inbox::default(), core, is_client: S::IS_COUNTED }
+        Self {
+            socket,
+            inbox: Inbox::default(),
+            core,
+            is_client: S::IS_COUNTED,
+            received: 0,
+            sent: 0,
+        }
     }
 
     /// To a worker.
     pub(crate) fn worker(socket: S, core: Rc<Core>) -> Self {
-        Self { socket, inbox: Inbox::default(), core, is_client: false }
+        Self { socket, inbox: Inbox::default(), core, is_client: false, received: 0, sent: 0 }
     }
 
-    fn received(&self, n: usize) {
+    fn received(&mut self, n: usize) {
+        self.received += n as u64;
         if self.is_client {
             self.core.counters.bytes_received.add(n as u64);
         }
     }
 
-    fn sent(&self, n: usize) {
+    fn sent(&mut self, n: usize) {
+        self.sent += n as u64;
         if self.is_client {
             self.core.counters.bytes_sent.add(n as u64);
         }
@@ -177,7 +190,7 @@ impl<S: Socket> Leg<S> {
     /// # Errors
     /// `WouldBlock` when there is no room.
     pub(crate) fn try_write_plain(
-        &self,
+        &mut self,
         call: impl FnOnce(&TcpStream) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let Some(socket) = self.socket.as_tcp() else {

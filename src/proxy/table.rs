@@ -1,5 +1,6 @@
 //! The route table: one immutable snapshot, replaced as a whole.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,6 +9,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::book::Book;
+use super::tally::WorkerFigures;
 use super::target::{Claim, Target};
 use crate::ids::{Generation, Md5, RoutePath, WorkerName};
 
@@ -165,12 +168,18 @@ impl RouteTable {
 pub struct PublishedTable {
     current: ArcSwap<RouteTable>,
     version: watch::Sender<u64>,
+    /// What the targets of this table, and of those before, have done.
+    book: Book,
 }
 
 impl PublishedTable {
     /// An undecided table: every request is held.
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { current: ArcSwap::default(), version: watch::Sender::new(0) })
+        Arc::new(Self {
+            current: ArcSwap::default(),
+            version: watch::Sender::new(0),
+            book: Book::default(),
+        })
     }
 
     /// The table of this moment. Never blocks.
@@ -180,8 +189,15 @@ impl PublishedTable {
 
     /// Replaces the table, then wakes held requests.
     pub fn publish(&self, table: RouteTable) {
+        self.book.note(&table);
         self.current.store(Arc::new(table));
         self.version.send_modify(|version| *version += 1);
+    }
+
+    /// What every worker has done since the process began; those that are in no route any more are
+    /// forgotten. Not for the data plane: it takes a lock.
+    pub fn figures(&self) -> BTreeMap<WorkerName, WorkerFigures> {
+        self.book.read()
     }
 
     /// How many tables were published so far.

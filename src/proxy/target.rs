@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::tally::{Tallies, Tally, WorkerFigures};
 use crate::ids::{Generation, WorkerName};
 
 /// Set in [`Target::state`] once no new request may be claimed; the other bits count claims.
@@ -25,6 +26,8 @@ pub struct Target {
     state: AtomicU64,
     /// Told when the last claim of a draining target is dropped.
     drained: Notify,
+    /// What it has done, by thread.
+    tallies: Tallies,
     /// Ends event streams and tunnels once the drain limit has passed.
     cut: CancellationToken,
 }
@@ -38,6 +41,7 @@ impl Target {
             addr,
             state: AtomicU64::new(0),
             drained: Notify::new(),
+            tallies: Tallies::default(),
             cut: CancellationToken::new(),
         })
     }
@@ -75,11 +79,26 @@ impl Target {
         self.state.load(Ordering::Acquire) & DRAINING != 0
     }
 
+    /// Whether it drains and nothing is in flight: then nothing ever will be.
+    pub(super) fn is_drained(&self) -> bool {
+        self.state.load(Ordering::Acquire) == DRAINING
+    }
+
+    /// What it has done so far.
+    pub fn figures(&self) -> WorkerFigures {
+        self.tallies.sum()
+    }
+
+    /// Where a thread counts what it does with it.
+    pub(super) fn tally(&self, thread: usize) -> &Tally {
+        self.tallies.of_thread(thread)
+    }
+
     /// Completes when the target drains and nothing is in flight.
     pub async fn drained(&self) {
         loop {
             let notified = self.drained.notified();
-            if self.state.load(Ordering::Acquire) == DRAINING {
+            if self.is_drained() {
                 return;
             }
             notified.await;

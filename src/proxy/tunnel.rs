@@ -62,5 +62,6 @@ impl Tunnel {
             () = copy => {}
             () = limit => {}
         }
+        claim.target().tally(core.thread).passed(&worker);
     }
 }

@@ -5,6 +5,7 @@ mod authority;
 mod bed;
 mod bulk;
 mod error_pages;
+mod figures;
 mod forwarding;
 mod framing;
 mod hold;

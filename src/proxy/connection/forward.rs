@@ -18,6 +18,7 @@ use super::super::pump::Pump;
 use super::super::service::{self, Ask, Order, Refusal};
 use super::super::socket::Socket;
 use super::super::table::Route;
+use super::super::tally::Tally;
 use super::super::tunnel::Tunnel;
 use super::{Connection, Next, Upgraded};
 
@@ -36,20 +37,27 @@ impl Connection {
         let mut head_len = order.head.len();
         let upload = Pump::request(std::mem::take(&mut order.head), ask.body, allowance);
         let mut exchange = Exchange::new(self, client, ask, visit, upload);
+        self.tally(&order).requests.add(1);
         let upstream = loop {
             match exchange.send(order.claim.target(), order.route.timeouts).await {
                 Ok(upstream) => break upstream,
                 Err(SendError::Gone) => return Next::Close,
                 Err(SendError::Failed(failure)) => {
                     let refusal = self.explain(&failure, &order.route, &ask.id);
+                    self.answered_for(&exchange, &order, failure.status());
                     return Box::pin(self.give_up(&mut exchange, refusal)).await;
                 }
                 Err(SendError::Unreachable(error)) => {
                     let head = exchange.client.head().to_vec();
                     let other = self.other_order(&head, ask, &order, hold, visit, &error);
                     match Box::pin(exchange.client.unless_gone(other)).await {
-                        Some(Ok(other)) => order = other,
+                        Some(Ok(other)) => {
+                            self.tally(&order).retries.add(1);
+                            self.tally(&other).requests.add(1);
+                            order = other;
+                        }
                         Some(Err(refusal)) => {
+                            self.answered_for(&exchange, &order, StatusCode::BAD_GATEWAY);
                             return Box::pin(self.give_up(&mut exchange, refusal)).await;
                         }
                         None => return Next::Close,
@@ -86,7 +94,9 @@ impl Connection {
         order: Order,
     ) -> Next {
         let core = &self.core;
+        let tally = self.tally(&order);
         core.counters.responded(exchange.start.status);
+        tally.responded(exchange.start.status);
         if exchange.start.is_event_stream {
             let (core, target) = (Rc::clone(core), Arc::clone(order.claim.target()));
             exchange.start.cut =
@@ -94,9 +104,12 @@ impl Connection {
         }
         let end = exchange.finish(&mut upstream, order.route.timeouts).await;
         let is_uploaded = exchange.upload.is_done();
+        if exchange.start.switched.is_none() {
+            tally.passed(&upstream);
+        }
         exchange.download.recycle(&core.buffers);
         exchange.upload.recycle(&core.buffers);
-        let Exchange { client, ask, start, .. } = exchange;
+        let Exchange { client, ask, start, begun_at, .. } = exchange;
         match end {
             End::Whole if start.switched.is_some() => {
                 let tunnel = Tunnel::new(upstream, order.claim, start.switched);
@@ -104,6 +117,9 @@ impl Connection {
             }
             End::Whole => {
                 let now = Instant::now();
+                if let Some(begun) = begun_at.filter(|_| !start.is_event_stream) {
+                    tally.took(start.status, now.duration_since(begun));
+                }
                 client.answered(now);
                 let (socket, unread) = upstream.into_parts();
                 // A worker that said more than its answer is not to be believed.
@@ -119,12 +135,32 @@ impl Connection {
             End::Gone => Next::Close,
             End::Broken(why) => {
                 core.counters.aborted.add(1);
+                tally.aborted.add(1);
                 tracing::warn!(
                     client = %self.peer, worker = %order.route.worker, request = %ask.id,
                     "answer broken off: {why}"
                 );
                 if start.close_delimited { Next::Reset } else { Next::Close }
             }
+        }
+    }
+
+    /// Where this thread counts what it does with an order's target.
+    fn tally<'o>(&self, order: &'o Order) -> &'o Tally {
+        order.claim.target().tally(self.core.thread)
+    }
+
+    /// Counts an answer that is given in the stead of a target.
+    fn answered_for<S: Socket>(
+        &self,
+        exchange: &Exchange<'_, S>,
+        order: &Order,
+        status: StatusCode,
+    ) {
+        let tally = self.tally(order);
+        tally.responded(status.as_u16());
+        if let Some(begun) = exchange.begun_at {
+            tally.took(status.as_u16(), begun.elapsed());
         }
     }
 

@@ -129,6 +129,7 @@ fn core() -> Rc<Core> {
     Rc::new(Core {
         table: PublishedTable::new(),
         settings: Arc::new(ArcSwap::from_pointee(settings)),
+        thread: 0,
         counters: Arc::default(),
         held: Arc::default(),
         connections: Arc::default(),

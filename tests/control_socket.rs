@@ -55,6 +55,13 @@ fn the_status_document_is_what_scripts_know() {
 }
 
 #[test]
+fn metrics_are_text_for_prometheus() {
+    let (code, head, body) = get(&Server::start(&Fake::new()), "/metrics");
+    assert_eq!((code, body.as_str()), (200, "# TYPE fake gauge\nfake 1\n"));
+    assert!(head.contains("content-type: text/plain; version=0.0.4; charset=utf-8"), "{head}");
+}
+
+#[test]
 fn reload_answers_with_the_verdict() {
     let fake = Fake::new();
     let server = Server::start(&fake);
@@ -89,6 +96,7 @@ fn reload_without_waiting_is_asked_and_accepted() {
 #[case::no_prefixes("GET", "/v1/status/", 404)]
 #[case::root("GET", "/", 404)]
 #[case::wrong_method("DELETE", "/v1/status", 405)]
+#[case::metrics_are_read("POST", "/metrics", 405)]
 #[case::reload_is_no_get("GET", "/v1/reload", 405)]
 #[case::unknown_query("POST", "/v1/reload?wait=maybe", 400)]
 #[case::events_are_read("POST", "/v1/events", 405)]

@@ -38,6 +38,7 @@ const DOCUMENTS: &[&str] = &[
     "README.md",
     "docs/deployments.md",
     "docs/operations.md",
+    "docs/metrics.md",
     "docs/proxy.md",
     "docs/development.md",
     "docs/worker-contract.md",

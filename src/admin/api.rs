@@ -28,6 +28,9 @@ pub trait Control: Send + Sync + 'static {
     /// What became of the last rollouts. Must not block, either.
     fn past_rollouts(&self) -> PastRollouts;
 
+    /// The same and more in numbers, as Prometheus reads them. Must not block, either.
+    fn metrics(&self) -> String;
+
     /// What happens while a project is developed.
     fn events(&self) -> &Feed;
 
@@ -135,6 +138,16 @@ pub struct WorkerStatus {
     pub fingerprint: Option<Md5>,
     /// Requests in flight at the newest generation.
     pub in_flight: u64,
+    /// What it did in the last ten seconds; absent until it was watched for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<WorkerLoad>,
+    /// Memory of its newest generation, in bytes; absent where it is not accounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// How many processors its newest generation kept busy in the last ten seconds; absent where that is
+    /// not accounted, or not known yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus_busy: Option<f64>,
     /// Older generations that finish what they have.
     pub draining: Vec<DrainingGeneration>,
     /// Why a generation failed last, until one succeeds.
@@ -143,6 +156,22 @@ pub struct WorkerStatus {
     /// nothing is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loosened: Vec<String>,
+}
+
+/// What a worker did of late, through all its generations.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct WorkerLoad {
+    /// Over how long: ten seconds, and less soon after a start.
+    pub seconds: f64,
+    /// Requests sent to it, a second.
+    pub requests_per_second: f64,
+    /// Half of its answers took no longer, in milliseconds; absent where there were none. It is the upper
+    /// bound of a range, at most half above what was measured, and 0.25 at least.
+    pub p50_ms: Option<f64>,
+    /// The same of 99 in a hundred.
+    pub p99_ms: Option<f64>,
+    /// The share of its answers that were 5xx, 0 to 1; absent where there were none.
+    pub server_errors: Option<f64>,
 }
 
 /// Where a worker stands: the states of its newest generation, and what is between two.

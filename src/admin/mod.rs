@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod events;
+pub mod exposition;
 pub mod feed;
 pub mod retention;
 pub mod server;

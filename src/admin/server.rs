@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::api::{Accepted, ApiError, Control, SCHEMA};
-use super::stream;
+use super::{exposition, stream};
 
 /// Connections at once; further ones wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -112,6 +112,8 @@ async fn answer(
     match (head.uri.path(), head.method) {
         ("/v1/status", Method::GET | Method::HEAD) => json(StatusCode::OK, &control.status()),
         ("/v1/status", _) => method_not_allowed("GET, HEAD"),
+        ("/metrics", Method::GET | Method::HEAD) => metrics(control.metrics()),
+        ("/metrics", _) => method_not_allowed("GET, HEAD"),
         ("/v1/retention", Method::GET | Method::HEAD) => match control.retention() {
             Ok(retention) => json(StatusCode::OK, &retention),
             Err(error) => refuse(StatusCode::CONFLICT, error),
@@ -208,6 +210,13 @@ fn json(status: StatusCode, document: &impl Serialize) -> Response<Body> {
     let mut response = Response::new(Full::new(Bytes::from(bytes)).boxed_unsync());
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn metrics(text: String) -> Response<Body> {
+    let mut response = Response::new(Full::new(Bytes::from(text)).boxed_unsync());
+    let content_type = HeaderValue::from_static(exposition::CONTENT_TYPE);
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
 

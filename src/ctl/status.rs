@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Painter, Role, printable, printable_lines};
-use crate::admin::api::{DrainingGeneration, ServerState, Status, WorkerState, WorkerStatus};
+use crate::admin::api::{
+    DrainingGeneration, ServerState, Status, WorkerLoad, WorkerState, WorkerStatus,
+};
 use crate::config::settings::Mode;
 use crate::ids::{CommitId, UnitName};
 
@@ -104,7 +106,10 @@ fn headline(status: &Status, now: Timestamp, paint: Painter) -> String {
     line
 }
 
-const HEADINGS: [&str; 7] = ["WORKER", "ROUTE", "STATE", "GEN", "PORT", "UNIT", "COMMIT"];
+const HEADINGS: [&str; 12] = [
+    "WORKER", "ROUTE", "STATE", "GEN", "PORT", "UNIT", "COMMIT", "REQ/S", "P50/P99", "5XX", "MEM",
+    "CPU",
+];
 
 type Row = [String; HEADINGS.len()];
 
@@ -146,7 +151,44 @@ fn worker_row(worker: &WorkerStatus) -> Row {
         or_dash(worker.port),
         or_dash(worker.unit.as_ref().map(unit_name)),
         or_dash(worker.commit.as_ref().map(CommitId::short)),
+        or_dash(worker.load.map(|load| rate(load.requests_per_second))),
+        or_dash(worker.load.and_then(|load| percentiles(&load))),
+        or_dash(worker.load.and_then(|load| load.server_errors).map(|share| percent(share, 1))),
+        or_dash(worker.memory_bytes.map(bytes)),
+        or_dash(worker.cpus_busy.map(|busy| percent(busy, 0))),
     ]
+}
+
+/// `412`, and `0.3` below ten, where a digit more tells whether there is anything.
+fn rate(per_second: f64) -> String {
+    if per_second < 9.95 && per_second > 0.0 {
+        format!("{per_second:.1}")
+    } else {
+        format!("{per_second:.0}")
+    }
+}
+
+/// `2/12ms`
+fn percentiles(load: &WorkerLoad) -> Option<String> {
+    let millis = |ms: f64| if ms < 1.0 { "<1".to_owned() } else { format!("{ms:.0}") };
+    Some(format!("{}/{}ms", millis(load.p50_ms?), millis(load.p99_ms?)))
+}
+
+fn percent(share: f64, digits: usize) -> String {
+    format!("{:.digits$}%", share * 100.0)
+}
+
+/// `31M`, as systemctl writes it.
+fn bytes(bytes: u64) -> String {
+    let (mut value, mut unit) = (bytes as f64, "B");
+    for larger in ["K", "M", "G", "T"] {
+        if value < 1024.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, larger);
+    }
+    let digits = usize::from(value < 9.95 && unit != "B");
+    format!("{value:.digits$}{unit}")
 }
 
 fn draining_row(worker: &WorkerStatus, old: &DrainingGeneration) -> Row {
@@ -191,6 +233,15 @@ fn age(since: Timestamp, now: Timestamp) -> String {
 mod tests {
     use super::*;
     use rstest::rstest;
+
+    #[rstest]
+    #[case(999, "999B")]
+    #[case(1024, "1.0K")]
+    #[case(31 << 20, "31M")]
+    #[case(u64::MAX, "16777216T")]
+    fn sizes_are_in_the_largest_unit(#[case] size: u64, #[case] expected: &str) {
+        assert_eq!(bytes(size), expected);
+    }
 
     #[rstest]
     #[case(0, "0s")]

@@ -8,8 +8,10 @@ use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use tokio::sync::mpsc;
 
+use super::metrics::Moment;
 use super::reloads::Reloads;
 use super::retention;
+use super::samples::Samples;
 use crate::admin::api::{
     Control, Counters, DrainingGeneration, FailedDeployment, Initiator, PastRollout, PastRollouts,
     ReloadOutcome, ReloadVerdict, SCHEMA, ServerState, Status, WorkerState, WorkerStatus,
@@ -20,17 +22,26 @@ use crate::config::settings::{DeploymentSettings, Mode};
 use crate::ids::CommitId;
 use crate::launcher::Source;
 use crate::proxy::CountersReader;
+use crate::proxy::table::PublishedTable;
 use crate::rollout::actor::RolloutHandle;
 use crate::rollout::report::{Report, ReportResult};
 use crate::rollout::state::HistoryEntry;
 use crate::rollout::status::{GenerationSnapshot, Snapshot, WorkerSnapshot};
+use crate::tls::PublishedTls;
+
+/// What is counted and watched.
+pub(super) struct Observed {
+    pub(super) counters: CountersReader,
+    pub(super) table: Arc<PublishedTable>,
+    pub(super) samples: Arc<Samples>,
+    pub(super) certificates: Arc<PublishedTls>,
+}
 
 /// Answers what the control socket is asked.
-#[derive(Debug)]
 pub(super) struct DaemonControl {
     rollout: RolloutHandle,
     reloads: Reloads,
-    counters: CountersReader,
+    observed: Observed,
     feed: Feed,
     /// `None` where nothing is built.
     rebuild: Option<mpsc::Sender<()>>,
@@ -45,14 +56,14 @@ impl DaemonControl {
     pub(super) fn new(
         rollout: RolloutHandle,
         reloads: Reloads,
-        counters: CountersReader,
+        observed: Observed,
         feed: Feed,
         rebuild: Option<mpsc::Sender<()>>,
         mode: Mode,
         deployments: Arc<ArcSwap<DeploymentSettings>>,
     ) -> Self {
         let (started_at, stopping) = (Timestamp::now(), AtomicBool::new(false));
-        Self { rollout, reloads, counters, feed, rebuild, mode, deployments, started_at, stopping }
+        Self { rollout, reloads, observed, feed, rebuild, mode, deployments, started_at, stopping }
     }
 
     /// The daemon was told to stop.
@@ -82,7 +93,16 @@ impl DaemonControl {
 impl Control for DaemonControl {
     fn status(&self) -> Status {
         let snapshot = self.rollout.snapshot();
-        let counters = self.counters.sum();
+        let (counters, mut loads) = (self.observed.counters.sum(), self.observed.samples.loads());
+        let mut worker_status = |worker| {
+            let mut status = worker_status(worker)?;
+            status.load = loads.remove(&status.name);
+            if let Some((unit, generation)) = status.unit.as_ref().zip(status.generation) {
+                let (usage, busy) = self.observed.samples.usage(unit, generation);
+                (status.memory_bytes, status.cpus_busy) = (usage.memory, busy);
+            }
+            Some(status)
+        };
         Status {
             schema: SCHEMA,
             version: crate::version::VERSION_LINE.clone(),
@@ -99,7 +119,7 @@ impl Control for DaemonControl {
                 reason: failed.reason.clone(),
                 at: failed.at,
             }),
-            workers: snapshot.workers.iter().filter_map(worker_status).collect(),
+            workers: snapshot.workers.iter().filter_map(&mut worker_status).collect(),
             counters: Counters {
                 requests: counters.requests,
                 in_flight: counters.in_flight,
@@ -126,6 +146,19 @@ impl Control for DaemonControl {
         let snapshot = self.rollout.snapshot();
         let rollouts = snapshot.past.iter().rev().map(past_rollout).collect();
         PastRollouts { schema: SCHEMA, rollouts }
+    }
+
+    fn metrics(&self) -> String {
+        let Observed { counters, table, samples, certificates } = &self.observed;
+        let moment = Moment {
+            counters: counters.sum(),
+            workers: table.figures(),
+            snapshot: &self.rollout.snapshot(),
+            samples,
+            started_at: self.started_at.as_millisecond() as f64 / 1000.0,
+            certificate_expiry: certificates.expiry().map(|expiry| expiry.as_second() as f64),
+        };
+        moment.render()
     }
 
     fn events(&self) -> &Feed {
@@ -220,6 +253,9 @@ fn worker_status(worker: &WorkerSnapshot) -> Option<WorkerStatus> {
         since: newest.and_then(|generation| generation.since),
         fingerprint: newest.map(|generation| generation.fingerprint),
         in_flight: newest.map_or(0, in_flight),
+        load: None,
+        memory_bytes: None,
+        cpus_busy: None,
         draining: worker.generations.iter().filter_map(draining).collect(),
         last_failure: worker.last_failure.clone(),
         loosened: worker.loosened.clone(),

@@ -8,10 +8,12 @@ mod follow;
 mod handover;
 mod https;
 mod lease;
+mod metrics;
 mod paths;
 mod reloads;
 mod retention;
 mod running;
+mod samples;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -12,11 +12,12 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::control::DaemonControl;
+use super::control::{DaemonControl, Observed};
 use super::development::Development;
 use super::handover::{Handover, Predecessor, Program, Successor};
 use super::https::Https;
 use super::reloads::Reloads;
+use super::samples::Samples;
 use super::{Args, follow, paths, retention};
 use crate::admin;
 use crate::admin::api::Control as _;
@@ -166,13 +167,22 @@ impl<'a> Prepared<'a> {
         let with_tls = |socket| Listener::https(socket, Arc::clone(&https.published));
         let http = sockets.http.into_iter().map(Listener::http);
         let listeners = http.chain(sockets.https.into_iter().map(with_tls)).collect();
+        let samples = Samples::new(Arc::clone(&table));
+        tasks.spawn(Arc::clone(&samples).run(rollout.clone(), Arc::clone(&launcher)));
+        let published = Arc::clone(&table);
         let plane = DataPlane::start(listeners, cores, table, shared, live)
             .context("cannot start the data plane")?;
         let counters = plane.counters();
+        let observed = Observed {
+            counters: counters.clone(),
+            table: published,
+            samples,
+            certificates: Arc::clone(&https.published),
+        };
         let control = DaemonControl::new(
             rollout.clone(),
             reloads.clone(),
-            counters.clone(),
+            observed,
             feed,
             rebuild,
             settings.mode,

@@ -15,7 +15,8 @@ use super::session::Session;
 pub use super::session::{Bus, Through};
 use super::watch::Watch;
 use super::{
-    LaunchError, Launcher, LauncherConfig, LiveUnit, Output, StartRequest, UnitEvent, facts, policy,
+    LaunchError, Launcher, LauncherConfig, LiveUnit, Output, StartRequest, UnitEvent, Usage, facts,
+    policy,
 };
 use crate::ids::UnitName;
 use crate::store::digest::DigestCache;
@@ -91,6 +92,12 @@ impl BusLauncher {
         );
         prepared?;
         session.start(&spec?, &inherited?).await
+    }
+
+    /// What a unit uses; `None` where there is no such unit, or nobody can be asked.
+    pub async fn usage(&self, unit: &UnitName) -> Option<Usage> {
+        // An error is no reason to doubt the connection, as it is for a start: nothing depends on this.
+        self.session().ok()?.usage(unit).await.ok()
     }
 
     fn session(&self) -> Result<Arc<Session>, LaunchError> {

@@ -21,6 +21,7 @@ mod signals;
 mod systemd1;
 mod tracker;
 pub mod unit;
+mod usage;
 mod watch;
 
 use std::future::Future;
@@ -30,6 +31,7 @@ use tokio::sync::mpsc;
 
 use crate::ids::{CommitId, Generation, Md5, Port, UnitName, WorkerName};
 pub use config::{LauncherConfig, Output};
+pub use usage::Usage;
 
 /// Where a generation's files come from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

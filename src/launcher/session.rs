@@ -12,7 +12,7 @@ use super::policy::{TREE_COMMIT, UnitSpec};
 use super::remote::Remote;
 use super::signals::match_rules;
 use super::systemd1::{ManagerProxy, ServiceProxy, UnitEntry, uncached};
-use super::{LaunchError, LauncherConfig, LiveUnit, Source, UnitState, unit};
+use super::{LaunchError, LauncherConfig, LiveUnit, Source, UnitState, Usage, unit};
 use crate::ids::{Generation, UnitName};
 
 /// How long systemd may take to answer. It answers in milliseconds, but for a daemon-reload of a
@@ -201,6 +201,18 @@ impl Session {
             }
         }
         Ok(folders)
+    }
+
+    /// What a unit uses.
+    pub(super) async fn usage(&self, unit: &UnitName) -> zbus::Result<Usage> {
+        let path = self.manager().await?.get_unit(&unit.to_string()).await?;
+        let service: ServiceProxy<'_> = uncached(&self.connection, path.as_str()).await?;
+        let (memory, cpu, tasks) = tokio::try_join!(
+            service.memory_current(),
+            service.cpu_usage_nsec(),
+            service.tasks_current(),
+        )?;
+        Ok(Usage::new(memory, cpu, tasks))
     }
 
     async fn read(&self, entry: &UnitEntry) -> zbus::Result<(Vec<String>, u32)> {

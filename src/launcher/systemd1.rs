@@ -57,6 +57,9 @@ pub(super) trait Manager {
     /// Stops a unit; answers with the job.
     fn stop_unit(&self, name: &str, mode: &str) -> zbus::Result<OwnedObjectPath>;
 
+    /// The object of a unit that is loaded.
+    fn get_unit(&self, name: &str) -> zbus::Result<OwnedObjectPath>;
+
     /// Forgets a failed unit, so that its name is free again.
     fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
 
@@ -89,6 +92,18 @@ pub(super) trait Service {
     /// `BindReadOnlyPaths=`: source, destination, whether it may be missing, mount(2) flags.
     #[zbus(property)]
     fn bind_read_only_paths(&self) -> zbus::Result<Vec<(String, String, bool, u64)>>;
+
+    /// Memory now, in bytes; the largest number where it is not accounted.
+    #[zbus(property)]
+    fn memory_current(&self) -> zbus::Result<u64>;
+
+    /// Processor time since the start, in nanoseconds; likewise.
+    #[zbus(property, name = "CPUUsageNSec")]
+    fn cpu_usage_nsec(&self) -> zbus::Result<u64>;
+
+    /// Processes and threads now; likewise.
+    #[zbus(property)]
+    fn tasks_current(&self) -> zbus::Result<u64>;
 
     /// The main process; 0 where there is none.
     #[zbus(property, name = "MainPID")]

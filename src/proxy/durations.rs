@@ -73,6 +73,14 @@ impl Default for DurationSums {
 }
 
 impl DurationSums {
+    /// Those of the given durations.
+    #[cfg(test)]
+    pub(crate) fn of(all: impl IntoIterator<Item = Duration>) -> Self {
+        let durations = Durations::default();
+        all.into_iter().for_each(|duration| durations.took(duration));
+        durations.sums()
+    }
+
     /// How many there were.
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()

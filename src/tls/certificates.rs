@@ -37,6 +37,11 @@ impl Certificates {
         self.0.is_empty()
     }
 
+    /// When the first of them expires.
+    pub fn expiry(&self) -> Option<Timestamp> {
+        self.0.iter().map(|certificate| certificate.facts.not_after).min()
+    }
+
     /// What their owner should look at, at the time `now`: what expires soon or has expired, chains
     /// that clients refuse, keys that everybody may read, names that are in two of them.
     pub fn warnings(&self, now: Timestamp) -> Vec<String> {

@@ -25,7 +25,7 @@ pub(super) struct Facts {
     /// The addresses that it is for.
     addresses: Vec<IpAddr>,
     not_before: Timestamp,
-    not_after: Timestamp,
+    pub(super) not_after: Timestamp,
     /// What is odd about the chain, whatever the time is.
     chain: Option<String>,
 }

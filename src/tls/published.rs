@@ -57,6 +57,11 @@ impl PublishedTls {
         self.current.load().as_ref().map(|current| Arc::clone(&current.config))
     }
 
+    /// When the certificate that expires first does so; `None` where there is none.
+    pub fn expiry(&self) -> Option<Timestamp> {
+        self.current.load().as_ref().and_then(|current| current.certificates.expiry())
+    }
+
     /// See [`Certificates::warnings`]: a renewal that fails reloads nothing, so that somebody has to
     /// look now and then.
     pub fn warnings(&self, now: Timestamp) -> Vec<String> {

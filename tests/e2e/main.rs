@@ -25,6 +25,7 @@ mod languages;
 mod load;
 mod new_worker;
 mod nothing_deployed;
+mod operator;
 mod paths;
 mod pins;
 mod project;

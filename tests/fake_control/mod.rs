@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tqserver::admin::api::{
     Control, Counters, DrainingGeneration, FailedDeployment, PastRollouts, ReloadOutcome,
-    ReloadVerdict, SCHEMA, ServerState, Status, WorkerState, WorkerStatus,
+    ReloadVerdict, SCHEMA, ServerState, Status, WorkerLoad, WorkerState, WorkerStatus,
 };
 use tqserver::admin::feed::Feed;
 use tqserver::admin::retention::Retention;
@@ -56,6 +56,10 @@ impl Control for Fake {
 
     fn past_rollouts(&self) -> PastRollouts {
         PastRollouts { schema: SCHEMA, rollouts: Vec::new() }
+    }
+
+    fn metrics(&self) -> String {
+        "# TYPE fake gauge\nfake 1\n".to_owned()
     }
 
     fn events(&self) -> &Feed {
@@ -147,6 +151,9 @@ fn worker(name: &str, generation: u64, port: u16, commit_id: &str) -> WorkerStat
         since: Some("2026-11-20T08:00:01Z".parse().unwrap()),
         fingerprint: None,
         in_flight: 0,
+        load: None,
+        memory_bytes: None,
+        cpus_busy: None,
         draining: Vec::new(),
         last_failure: None,
         loosened: Vec::new(),
@@ -156,6 +163,15 @@ fn worker(name: &str, generation: u64, port: u16, commit_id: &str) -> WorkerStat
 
 /// Two workers as they should be. It began a day in the future, so that "up" is a constant.
 pub(crate) fn serving() -> Status {
+    let mut index = worker("index", 18, 9014, NEW);
+    index.load = Some(WorkerLoad {
+        seconds: 10.0,
+        requests_per_second: 412.25,
+        p50_ms: Some(2.0),
+        p99_ms: Some(12.0),
+        server_errors: Some(0.0),
+    });
+    (index.memory_bytes, index.cpus_busy) = (Some(31 << 20), Some(0.08));
     Status {
         schema: SCHEMA,
         version: "0.1.0".to_owned(),
@@ -168,7 +184,7 @@ pub(crate) fn serving() -> Status {
         tag: Some("v1.2.3".to_owned()),
         last_good: Some(commit(NEW)),
         failed: None,
-        workers: vec![worker("index", 18, 9014, NEW), worker("api_users", 11, 9007, OLD)],
+        workers: vec![index, worker("api_users", 11, 9007, OLD)],
         counters: Counters { requests: 1234, in_flight: 3, ..Counters::default() },
         warnings: Vec::new(),
     }

@@ -1,0 +1,235 @@
+//! What workers have done of late, looked at every two seconds, and what they use, every four; either
+//! is remembered for ten.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::admin::api::WorkerLoad;
+use crate::ids::{Generation, UnitName, WorkerName};
+use crate::launcher::Usage;
+use crate::launcher::bus::BusLauncher;
+use crate::proxy::WorkerFigures;
+use crate::proxy::table::PublishedTable;
+use crate::rollout::actor::RolloutHandle;
+use crate::rollout::state::HistoryEntry;
+
+/// Between two looks.
+const INTERVAL: Duration = Duration::from_secs(2);
+/// How many looks at figures are remembered: ten seconds of them.
+const KEPT: usize = 6;
+/// The same of looks at units.
+const KEPT_OF_UNIT: usize = 3;
+/// A rate over less than this would say more of chance than of the worker.
+const LEAST: Duration = Duration::from_secs(1);
+
+/// The looks of the last ten seconds.
+pub(super) struct Samples {
+    table: Arc<PublishedTable>,
+    memory: Mutex<Memory>,
+}
+
+/// How rollouts ended since the process began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct RolloutCounts {
+    /// They came to serve.
+    pub(super) served: u64,
+    /// They did not.
+    pub(super) failed: u64,
+    /// When the last that was counted ended.
+    last: Option<Timestamp>,
+}
+
+#[derive(Default)]
+struct Memory {
+    figures: VecDeque<(Instant, BTreeMap<WorkerName, WorkerFigures>)>,
+    units: HashMap<(UnitName, Generation), UnitSamples>,
+    /// Processor time of all a worker's generations; it only rises.
+    cpu: BTreeMap<WorkerName, Duration>,
+    rollouts: RolloutCounts,
+}
+
+struct UnitSamples {
+    usage: Usage,
+    cpu: VecDeque<(Instant, Duration)>,
+}
+
+impl Samples {
+    pub(super) fn new(table: Arc<PublishedTable>) -> Arc<Self> {
+        let rollouts = RolloutCounts { last: Some(Timestamp::now()), ..RolloutCounts::default() };
+        let memory = Memory { rollouts, ..Memory::default() };
+        Arc::new(Self { table, memory: Mutex::new(memory) })
+    }
+
+    /// Looks, for ever.
+    pub(super) async fn run(self: Arc<Self>, rollout: RolloutHandle, launcher: Arc<BusLauncher>) {
+        let mut tick = tokio::time::interval(INTERVAL);
+        for look in 0_u64.. {
+            tick.tick().await;
+            let figures = self.table.figures();
+            {
+                let mut memory = self.memory();
+                memory.rollouts.count(&rollout.snapshot().past);
+                memory.figures.push_back((Instant::now(), figures));
+                if memory.figures.len() > KEPT {
+                    memory.figures.pop_front();
+                }
+            }
+            // systemd is asked for each unit, so it is asked half as often.
+            if look % 2 == 0 {
+                self.look_at_units(&rollout, &launcher).await;
+            }
+        }
+    }
+
+    async fn look_at_units(&self, rollout: &RolloutHandle, launcher: &BusLauncher) {
+        let snapshot = rollout.snapshot();
+        let mut looked = Vec::new();
+        for one in snapshot.workers.iter().flat_map(|worker| &worker.generations) {
+            let usage = launcher.usage(&one.unit).await;
+            looked.extend(usage.map(|usage| ((one.unit.clone(), one.generation), usage)));
+        }
+        self.memory().take(looked, Instant::now());
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What each worker has done in the last ten seconds, as far as they have been watched.
+    pub(super) fn loads(&self) -> BTreeMap<WorkerName, WorkerLoad> {
+        let (now, figures) = (Instant::now(), self.table.figures());
+        let memory = self.memory();
+        let Some((then, earlier)) = memory.figures.front() else { return BTreeMap::new() };
+        let within = now.saturating_duration_since(*then);
+        if within < LEAST {
+            return BTreeMap::new();
+        }
+        let nothing = WorkerFigures::default();
+        let load = |(name, figures): (WorkerName, WorkerFigures)| {
+            let recent = figures.since(earlier.get(&name).unwrap_or(&nothing));
+            (name, load(&recent, within))
+        };
+        figures.into_iter().map(load).collect()
+    }
+
+    /// What a generation's unit used when it was looked at last, and how many processors it kept busy.
+    pub(super) fn usage(&self, unit: &UnitName, generation: Generation) -> (Usage, Option<f64>) {
+        let memory = self.memory();
+        let Some(samples) = memory.units.get(&(unit.clone(), generation)) else {
+            return (Usage::default(), None);
+        };
+        let busy = samples.cpu.front().zip(samples.cpu.back()).and_then(|(first, last)| {
+            let within = last.0.saturating_duration_since(first.0);
+            let used = last.1.saturating_sub(first.1);
+            (within >= LEAST).then(|| used.as_secs_f64() / within.as_secs_f64())
+        });
+        (samples.usage, busy)
+    }
+
+    /// How rollouts ended.
+    pub(super) fn rollouts(&self) -> RolloutCounts {
+        self.memory().rollouts
+    }
+
+    /// Processor time that each worker's generations have used since they were first looked at.
+    pub(super) fn cpu_times(&self) -> BTreeMap<WorkerName, Duration> {
+        self.memory().cpu.clone()
+    }
+}
+
+impl RolloutCounts {
+    /// Counts those that ended since the last look, and after the process began. More than are remembered
+    /// cannot have ended since.
+    fn count(&mut self, past: &[HistoryEntry]) {
+        let last = self.last;
+        for entry in past.iter().filter(|entry| Some(entry.at) > last) {
+            match entry.failure {
+                None => self.served += 1,
+                Some(_) => self.failed += 1,
+            }
+            self.last = Some(entry.at);
+        }
+    }
+}
+
+type Looked = Vec<((UnitName, Generation), Usage)>;
+
+impl Memory {
+    fn take(&mut self, looked: Looked, now: Instant) {
+        self.units.retain(|key, _| looked.iter().any(|(other, _)| other == key));
+        self.cpu.retain(|name, _| looked.iter().any(|((unit, _), _)| unit.worker == *name));
+        for (key, usage) in looked {
+            let total = self.cpu.entry(key.0.worker.clone()).or_default();
+            let unit = self
+                .units
+                .entry(key)
+                .or_insert_with(|| UnitSamples { usage, cpu: VecDeque::new() });
+            unit.usage = usage;
+            let Some(cpu) = usage.cpu else { continue };
+            let before = unit.cpu.back().map_or(Duration::ZERO, |(_, before)| *before);
+            *total += cpu.saturating_sub(before);
+            unit.cpu.push_back((now, cpu));
+            if unit.cpu.len() > KEPT_OF_UNIT {
+                unit.cpu.pop_front();
+            }
+        }
+    }
+}
+
+fn load(recent: &WorkerFigures, within: Duration) -> WorkerLoad {
+    let durations = recent.all_durations();
+    let millis = |share| durations.quantile(share).map(|bound| bound.as_secs_f64() * 1000.0);
+    let answers: u64 = recent.responses.iter().sum();
+    WorkerLoad {
+        seconds: within.as_secs_f64(),
+        requests_per_second: recent.requests as f64 / within.as_secs_f64(),
+        p50_ms: millis(0.5),
+        p99_ms: millis(0.99),
+        server_errors: (answers > 0).then(|| recent.responses[4] as f64 / answers as f64),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(generation: u64) -> (UnitName, Generation) {
+        let unit = "tq-worker@app-9000.service".parse().unwrap();
+        (unit, Generation(generation))
+    }
+
+    fn looked(generation: u64, cpu_ms: u64) -> Looked {
+        let cpu = Some(Duration::from_millis(cpu_ms));
+        vec![(key(generation), Usage { cpu, ..Usage::default() })]
+    }
+
+    #[test]
+    fn processor_time_rises_through_generations() {
+        let samples = Samples::new(PublishedTable::new());
+        let start = Instant::now();
+        let look = |looked, seconds| {
+            samples.memory().take(looked, start + Duration::from_secs(seconds));
+        };
+        look(looked(1, 500), 0);
+        look(looked(1, 1500), 2);
+        let (_, busy) = samples.usage(&key(1).0, Generation(1));
+        assert_eq!(busy, Some(0.5));
+        // The same port, and another process that has used less.
+        look(looked(2, 100), 4);
+        assert_eq!(samples.usage(&key(2).0, Generation(2)).1, None, "one look is no rate");
+        let total = samples.cpu_times().into_values().next();
+        assert_eq!(total, Some(Duration::from_millis(1600)));
+    }
+
+    #[test]
+    fn a_load_is_of_what_was_answered() {
+        let mut recent = WorkerFigures { requests: 20, ..WorkerFigures::default() };
+        recent.responses = [0, 6, 0, 0, 2];
+        let load = load(&recent, Duration::from_secs(10));
+        assert_eq!((load.requests_per_second, load.server_errors), (2.0, Some(0.25)));
+        assert_eq!(load.p50_ms, None);
+    }
+}

@@ -3,6 +3,7 @@
 mod fake_control;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use assert_cmd::Command;
@@ -182,4 +183,91 @@ fn reload_with_wait_tells_the_verdict() {
 fn a_wrong_command_line_is_a_usage_error(#[case] arguments: &[&str]) {
     let run = tqctl(arguments, None);
     assert_eq!((run.code, run.stdout.as_str()), (2, ""));
+}
+
+/// A journalctl that prints its arguments, a line each.
+fn journalctl(dir: &std::path::Path) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let program = dir.join("journalctl");
+    let script = "#!/bin/sh\n[ \"$1\" = --field=TQ_WORKER ] && { echo gone; exit; }\n\
+                  printf '%s\\n' \"$@\"; echo \"colors=$SYSTEMD_COLORS\"; exit 9\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    dir.to_owned()
+}
+
+fn logs(arguments: &[&str], server: Option<&Server>) -> Run {
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::cargo_bin("tqctl").unwrap();
+    let path = format!("{}:/usr/bin:/bin", journalctl(dir.path()).display());
+    command.env_clear().env("PATH", path).arg("logs").args(arguments);
+    let socket = server.map_or_else(|| "/nowhere/control.sock".into(), Server::socket);
+    let output = command.env("TQ_CONTROL_SOCKET", socket).output().unwrap();
+    Run {
+        code: output.status.code().expect("an exit code"),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+#[rstest]
+#[case::all(&[], "TQ_WORKER=index TQ_WORKER=api_users + SYSLOG_IDENTIFIER=tqserver colors=")]
+#[case::one(&["index", "-f", "-n", "20"], "--follow --lines=20 TQ_WORKER=index colors=")]
+#[case::pattern(&["index", "-g--help", "--no-pager"],
+    "--no-pager --grep=--help TQ_WORKER=index colors=")]
+#[case::generation(&["index", "--gen", "g18", "-q"], "--quiet TQ_WORKER=index TQ_GENERATION=18 colors=")]
+#[case::commit(&["--commit", "9f8e", "--json"],
+    "--output=json TQ_WORKER=index TQ_WORKER=api_users \
+     TQ_COMMIT=9f8e7d6c5b4a39281706f5e4d3c2b1a098765432 colors=")]
+#[case::plain(&["index", "--color=never"], "TQ_WORKER=index colors=0")]
+fn logs_is_journalctl_with_the_right_matches(#[case] arguments: &[&str], #[case] expected: &str) {
+    let (_fake, server) = serve(|_| {});
+    let run = logs(arguments, Some(&server));
+    assert_eq!(run.stdout.lines().collect::<Vec<_>>().join(" "), expected, "{}", run.stderr);
+    assert_eq!(run.code, 9, "journalctl's own");
+}
+
+#[test]
+fn logs_are_there_when_the_server_is_not() {
+    let run = logs(&[], None);
+    assert_eq!(run.stdout, "TQ_WORKER=gone\n+\nSYSLOG_IDENTIFIER=tqserver\ncolors=\n");
+    assert_eq!(logs(&["--commit", "9f8e"], None).code, 4, "who would know it");
+    assert_eq!(logs(&["No-Worker"], None).code, 2);
+}
+
+#[test]
+fn a_rollout_is_done_failed_or_under_way() {
+    let (fake, server) = serve(|_| {});
+    let run = tqctl(&["rollout", "status"], Some(&server));
+    assert_eq!((run.code, run.stdout.as_str()), (0, "✓ a1b2c3d serves\n"));
+
+    *fake.status.lock().unwrap() = fake_control::degraded();
+    for what in ["status", "wait"] {
+        let run = tqctl(&["rollout", what], Some(&server));
+        assert_eq!(run.code, 7);
+        assert!(run.stdout.starts_with("✗ a1b2c3d failed: index g18 exited 101"), "{}", run.stdout);
+        assert!(!run.stdout.contains('\u{1b}'), "a reason comes from outside");
+    }
+
+    fake.status.lock().unwrap().failed = None;
+    let run = tqctl(&["rollout", "status"], Some(&server));
+    assert_eq!((run.code, run.stdout.as_str()), (3, "· a1b2c3d is under way: api_users backoff\n"));
+    let run = tqctl(&["rollout", "wait", "--timeout", "1"], Some(&server));
+    assert_eq!(run.code, 3);
+    assert!(run.stderr.contains("did not come to serve within 1 s"), "{}", run.stderr);
+}
+
+#[test]
+fn waiting_for_a_rollout_ends_when_it_serves() {
+    let (fake, server) = serve(|status| status.state = ServerState::Starting);
+    let asked = Arc::clone(&fake);
+    let ends = std::thread::spawn(move || {
+        while asked.looks.load(Ordering::Relaxed) < 2 {
+            std::thread::yield_now();
+        }
+        asked.status.lock().unwrap().state = ServerState::Serving;
+    });
+    let run = tqctl(&["rollout", "wait", "--json"], Some(&server));
+    ends.join().unwrap();
+    assert_eq!((run.code, run.stdout.lines().count()), (0, 1));
 }

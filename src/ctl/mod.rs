@@ -21,12 +21,14 @@ pub mod doctor;
 pub mod exit;
 pub mod history;
 pub mod host;
+pub mod logs;
 pub mod migrate;
 pub mod new;
 pub mod output;
 pub mod prune;
 pub mod reload;
 pub mod rollback;
+pub mod rollout;
 pub mod status;
 
 /// Build, deploy and watch over web applications that tqserver runs.
@@ -124,6 +126,15 @@ pub enum Verb {
     Dev(dev::DevArgs),
     /// Show what runs
     Status(status::StatusArgs),
+    /// Say whether what is wanted serves, or wait until it does
+    ///
+    /// Exit code 7: it has failed, and what served before serves. 3: it is under way.
+    Rollout(rollout::RolloutArgs),
+    /// Show what workers and tqserver wrote to the journal
+    ///
+    /// Becomes journalctl, whose pager, colours and exit code it has. With --json, a document for each
+    /// line.
+    Logs(logs::LogsArgs),
     /// Have tqserver read its configuration and manifest again
     Reload(reload::ReloadArgs),
     /// Remove deployments that nothing needs any more
@@ -171,6 +182,10 @@ fn run(cli: &Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Diff(args) => diff::run(args, cli.globals.root(), socket(), out),
         Verb::Dev(args) => dev::run(args, cli.globals.root(), out),
         Verb::Status(args) => block_on(status::run(args, &client(&cli.globals, out), out)),
+        Verb::Rollout(args) => block_on(rollout::run(args, &client(&cli.globals, out), out)),
+        Verb::Logs(args) => {
+            block_on(logs::run(args, &cli.globals, &client(&cli.globals, out), out))
+        }
         Verb::Reload(args) => block_on(reload::run(args, &client(&cli.globals, out), out)),
         Verb::HostSession(args) => host::run(args),
         Verb::Doctor(args) => {

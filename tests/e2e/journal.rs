@@ -26,6 +26,19 @@ mod system_bed {
         assert!(!journal(&["-u", "tq-worker@api-*"]).contains(said));
         assert!(journal(&["TQ_WORKER=index", "TQ_GENERATION=1"]).contains(said), "LogExtraFields");
 
+        let logs = |args: &[&str]| {
+            let all = [&["logs", "--no-pager"], args].concat();
+            String::from_utf8(session.tqctl(&all).stdout).unwrap()
+        };
+        let of_index = logs(&["index"]);
+        assert!(of_index.contains(said), "{of_index}");
+        assert!(!of_index.contains("worker api in mode well"), "{of_index}");
+        let all = logs(&[]);
+        assert!(all.contains(said) && all.contains("worker api in mode well"), "{all}");
+        assert!(logs(&["index", "--commit", "1111"]).contains(said));
+        assert!(logs(&["index", "--gen", "g1", "-g", "in mode", "-n", "1"]).contains(said));
+        assert!(!logs(&["index", "--gen", "2"]).contains(said));
+
         project.deploy('2', &[worker("index", "exit"), worker("api", "well")]);
         let output = session.tqctl(&["reload", "--wait"]);
         let said = String::from_utf8_lossy(&output.stdout);

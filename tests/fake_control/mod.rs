@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -28,6 +29,8 @@ pub(crate) fn commit(text: &str) -> CommitId {
 /// What the fake says, and what it was asked.
 pub(crate) struct Fake {
     pub(crate) status: Mutex<Status>,
+    /// How often it was asked for that.
+    pub(crate) looks: AtomicUsize,
     pub(crate) verdict: Mutex<ReloadVerdict>,
     pub(crate) reloads: watch::Sender<usize>,
     /// Verdicts are given while this is true.
@@ -41,6 +44,7 @@ pub(crate) struct Fake {
 
 impl Control for Fake {
     fn status(&self) -> Status {
+        self.looks.fetch_add(1, Ordering::Relaxed);
         self.status.lock().unwrap().clone()
     }
 
@@ -85,6 +89,7 @@ impl Fake {
     pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self {
             status: Mutex::new(serving()),
+            looks: AtomicUsize::new(0),
             verdict: Mutex::new(switched()),
             reloads: watch::Sender::new(0),
             decided: watch::Sender::new(true),

@@ -72,6 +72,14 @@ fn reload_answers_with_the_verdict() {
 }
 
 #[test]
+fn a_restart_answers_with_the_verdict() {
+    let (code, _, body) = post(&Server::start(&Fake::new()), "/v1/workers/api_users/restart");
+    assert_eq!(code, 200);
+    let verdict: ReloadVerdict = serde_json::from_str(&body).unwrap();
+    assert_eq!(verdict.started, ["api_users".parse().unwrap()]);
+}
+
+#[test]
 fn a_failed_verdict_is_still_an_answer() {
     let fake = Fake::new();
     fake.verdict.lock().unwrap().ok = false;
@@ -97,6 +105,10 @@ fn reload_without_waiting_is_asked_and_accepted() {
 #[case::root("GET", "/", 404)]
 #[case::wrong_method("DELETE", "/v1/status", 405)]
 #[case::metrics_are_read("POST", "/metrics", 405)]
+#[case::a_restart_is_no_get("GET", "/v1/workers/index/restart", 405)]
+#[case::no_name_of_a_worker("POST", "/v1/workers/No-Name/restart", 400)]
+#[case::no_such_verb("POST", "/v1/workers/index/kill", 404)]
+#[case::no_worker("POST", "/v1/workers/a/b/restart", 404)]
 #[case::reload_is_no_get("GET", "/v1/reload", 405)]
 #[case::unknown_query("POST", "/v1/reload?wait=maybe", 400)]
 #[case::events_are_read("POST", "/v1/events", 405)]

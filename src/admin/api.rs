@@ -25,6 +25,10 @@ pub trait Control: Send + Sync + 'static {
     /// reload, so that a client that hangs up changes nothing.
     fn reload(&self) -> impl Future<Output = ReloadVerdict> + Send;
 
+    /// Asks for a new generation of a worker, which takes over when it is ready; the future is the verdict.
+    /// As with [`reload`](Self::reload), the asking happens in the call itself.
+    fn restart(&self, worker: WorkerName) -> impl Future<Output = ReloadVerdict> + Send;
+
     /// What became of the last rollouts. Must not block, either.
     fn past_rollouts(&self) -> PastRollouts;
 
@@ -238,7 +242,7 @@ pub struct Counters {
     pub connections: u64,
 }
 
-/// The answer to `POST /v1/reload`.
+/// The answer to `POST /v1/reload` and `POST /v1/workers/{name}/restart`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReloadVerdict {
     /// [`SCHEMA`]

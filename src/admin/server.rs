@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::{Accepted, ApiError, Control, SCHEMA};
 use super::{exposition, stream};
+use crate::ids::WorkerName;
 
 /// Connections at once; further ones wait in the kernel's queue.
 pub const MAX_CONNECTIONS: usize = 32;
@@ -165,8 +166,22 @@ async fn answer(
             }
         }
         ("/v1/dev/rebuild", _) => method_not_allowed("POST"),
-        (path, _) => refuse(StatusCode::NOT_FOUND, format!("there is no {path:?} here")),
+        (path, method) => match restarted(path) {
+            Some(_) if method != Method::POST => method_not_allowed("POST"),
+            Some(Ok(worker)) => {
+                log_asking(peer, &format!("restart of {worker}"));
+                json(StatusCode::OK, &control.restart(worker).await)
+            }
+            Some(Err(error)) => refuse(StatusCode::BAD_REQUEST, error),
+            None => refuse(StatusCode::NOT_FOUND, format!("there is no {path:?} here")),
+        },
     }
+}
+
+/// The worker in `/v1/workers/{name}/restart`; `None` for other paths.
+fn restarted(path: &str) -> Option<Result<WorkerName, String>> {
+    let name = path.strip_prefix("/v1/workers/")?.strip_suffix("/restart")?;
+    (!name.contains('/')).then(|| name.parse::<WorkerName>().map_err(|error| error.to_string()))
 }
 
 /// No request has a body that means anything yet; one is read away within limits, so that the

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::admin::api::{Accepted, ApiError, PastRollouts, ReloadVerdict, SCHEMA, Status};
 use crate::admin::retention::Retention;
+use crate::ids::WorkerName;
 
 mod error;
 mod events;
@@ -87,6 +88,11 @@ impl Client {
     /// `TimeoutStartSec=` of its unit, set the limit.
     pub async fn reload(&self) -> Result<ReloadVerdict, ClientError> {
         self.ask(Method::POST, "/v1/reload").await
+    }
+
+    /// Asks for a new generation of a worker and awaits the verdict, which the start's limit bounds.
+    pub async fn restart(&self, worker: &WorkerName) -> Result<ReloadVerdict, ClientError> {
+        self.ask(Method::POST, &format!("/v1/workers/{worker}/restart")).await
     }
 
     /// Asks for a reload, and leaves it at that.

@@ -27,6 +27,7 @@ pub mod new;
 pub mod output;
 pub mod prune;
 pub mod reload;
+pub mod restart;
 pub mod rollback;
 pub mod rollout;
 pub mod status;
@@ -135,6 +136,10 @@ pub enum Verb {
     /// Becomes journalctl, whose pager, colours and exit code it has. With --json, a document for each
     /// line.
     Logs(logs::LogsArgs),
+    /// Give a worker a new generation of what it is, and switch to it when it is ready
+    ///
+    /// Not one request is lost. Exit code 7: it did not get ready, and the old generation serves.
+    Restart(restart::RestartArgs),
     /// Have tqserver read its configuration and manifest again
     Reload(reload::ReloadArgs),
     /// Remove deployments that nothing needs any more
@@ -186,6 +191,7 @@ fn run(cli: &Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Logs(args) => {
             block_on(logs::run(args, &cli.globals, &client(&cli.globals, out), out))
         }
+        Verb::Restart(args) => block_on(restart::run(args, &client(&cli.globals, out), out)),
         Verb::Reload(args) => block_on(reload::run(args, &client(&cli.globals, out), out)),
         Verb::HostSession(args) => host::run(args),
         Verb::Doctor(args) => {

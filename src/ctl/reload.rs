@@ -74,7 +74,8 @@ pub(super) async fn verdict(
     Err(VerdictError::HandsOver)
 }
 
-fn render(verdict: &ReloadVerdict, paint: Painter) -> String {
+/// What came of it, for people.
+pub(super) fn render(verdict: &ReloadVerdict, paint: Painter) -> String {
     let commit = verdict.commit.as_ref().map_or("", |commit| commit.short());
     let took = verdict.duration_ms as f64 / 1000.0;
     let (mark, role, outcome) = match verdict.outcome {

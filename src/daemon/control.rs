@@ -19,7 +19,7 @@ use crate::admin::api::{
 use crate::admin::feed::Feed;
 use crate::admin::retention::Retention;
 use crate::config::settings::{DeploymentSettings, Mode};
-use crate::ids::CommitId;
+use crate::ids::{CommitId, WorkerName};
 use crate::launcher::Source;
 use crate::proxy::CountersReader;
 use crate::proxy::table::PublishedTable;
@@ -135,6 +135,16 @@ impl Control for DaemonControl {
     fn reload(&self) -> impl Future<Output = ReloadVerdict> + Send {
         let asked = Instant::now();
         let report = self.reloads.reload();
+        async move {
+            let report = report.await;
+            let duration_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
+            verdict(report, duration_ms)
+        }
+    }
+
+    fn restart(&self, worker: WorkerName) -> impl Future<Output = ReloadVerdict> + Send {
+        let asked = Instant::now();
+        let report = self.rollout.restart(worker);
         async move {
             let report = report.await;
             let duration_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -30,6 +30,8 @@ pub enum Event {
         /// on a cold start.
         proven: bool,
     },
+    /// A worker of the current deployment is to get a new generation, although nothing about it changed.
+    Restart(WorkerName),
     /// A unit changed its state.
     Unit {
         /// Which.

@@ -85,6 +85,24 @@ fn metrics_count_requests_and_no_client_makes_a_series() {
     });
 }
 
+#[test]
+fn a_restart_switches_to_a_new_generation_and_leaves_the_others() {
+    let (_project, session) = serving();
+    let others = of(&session.status(), "api")["generation"].clone();
+    let output = session.tqctl(&["restart", "index"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(said.contains("switched") && said.contains("started: index   kept: api"), "{said}");
+    assert_eq!(session.get("/").body, "index well g2 /\n");
+    assert_eq!(of(&session.status(), "api")["generation"], others);
+    session.await_workers(2);
+
+    let unknown = session.tqctl(&["restart", "nobody"]);
+    assert_eq!(unknown.status.code(), Some(7));
+    let said = String::from_utf8_lossy(&unknown.stdout).into_owned();
+    assert!(said.contains("no worker nobody is deployed"), "{said}");
+}
+
 mod system_bed {
     use super::*;
 

@@ -58,6 +58,12 @@ impl Control for Fake {
         }
     }
 
+    fn restart(&self, worker: WorkerName) -> impl Future<Output = ReloadVerdict> + Send {
+        let verdict =
+            ReloadVerdict { started: vec![worker], ..self.verdict.lock().unwrap().clone() };
+        std::future::ready(verdict)
+    }
+
     fn past_rollouts(&self) -> PastRollouts {
         PastRollouts { schema: SCHEMA, rollouts: Vec::new() }
     }

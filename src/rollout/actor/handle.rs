@@ -6,12 +6,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::super::report::Report;
 use super::super::status::Snapshot;
+use crate::ids::WorkerName;
 
 /// A request to the actor.
 #[derive(Debug)]
 pub enum Command {
     /// Look at configuration and manifest again, and try even what failed before.
     Reload(oneshot::Sender<Report>),
+    /// Give a worker a new generation of what serves.
+    Restart(WorkerName, oneshot::Sender<Report>),
     /// The manifest may have changed.
     ManifestChanged,
     /// Stand still as soon as nothing is under way, for another process to take over.
@@ -49,8 +52,22 @@ impl RolloutHandle {
     /// Asks for a reload, here and now; the future is its verdict: that of the first reload that
     /// looks at files after this call. Dropping it gives up the verdict, not the reload.
     pub fn reload(&self) -> impl Future<Output = Report> + Send + use<> {
+        self.ask(Command::Reload)
+    }
+
+    /// Asks for a new generation of a worker, here and now; the future is the verdict. It is refused while
+    /// a rollout is under way, and where no such worker is deployed. Dropping the future gives up the
+    /// verdict, not the restart.
+    pub fn restart(&self, worker: WorkerName) -> impl Future<Output = Report> + Send + use<> {
+        self.ask(|reply| Command::Restart(worker, reply))
+    }
+
+    fn ask<F: FnOnce(oneshot::Sender<Report>) -> Command>(
+        &self,
+        command: F,
+    ) -> impl Future<Output = Report> + Send + use<F> {
         let (reply, report) = oneshot::channel();
-        let asked = self.commands.try_send(Command::Reload(reply));
+        let asked = self.commands.try_send(command(reply));
         async move {
             match asked {
                 Ok(()) => report.await.unwrap_or_else(|_| Report::refused("tqserver has ended")),

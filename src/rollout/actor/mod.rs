@@ -241,6 +241,7 @@ impl<L: Launcher> Actor<L> {
     fn heed(&mut self, command: Command) {
         match command {
             Command::Reload(waiter) => self.ask(true, Some(waiter)),
+            Command::Restart(worker, waiter) => self.restart(worker, waiter),
             Command::ManifestChanged => self.ask(false, None),
             Command::Suspend(granted) => self.suspending = Some(granted),
             Command::PredecessorGone => self.launches.predecessor_gone(),

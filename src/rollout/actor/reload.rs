@@ -10,6 +10,7 @@ use super::super::report::Report;
 use super::super::state::DeploymentRef;
 use super::handle::Waiters;
 use super::{Actor, Done};
+use crate::ids::WorkerName;
 use crate::launcher::Launcher;
 
 /// Reasons for a reload.
@@ -32,6 +33,28 @@ impl<L: Launcher> Actor<L> {
             self.asked.waiters.add(waiter);
         }
         self.load_when_asked();
+    }
+
+    /// Somebody asks for a new generation of a worker.
+    pub(super) fn restart(&mut self, worker: WorkerName, waiter: oneshot::Sender<Report>) {
+        // Without the loader a load is under way, and its waiters are not to get this verdict.
+        let is_busy = self.controller.rolling_out().is_some() || self.loader.is_none();
+        let current = self.controller.current();
+        let refusal = if is_busy || self.suspending.is_some() {
+            Some("a rollout is under way: try again when it has ended".to_owned())
+        } else if current.is_none_or(|current| !current.workers.contains_key(&worker)) {
+            Some(format!("no worker {worker} is deployed"))
+        } else {
+            None
+        };
+        if let Some(reason) = refusal {
+            // Who asked may have gone away.
+            let _ = waiter.send(Report::refused(&reason));
+            return;
+        }
+        tracing::info!(worker = %worker, "restarting {worker}");
+        self.loading.waiters.add(waiter);
+        self.step(Event::Restart(worker));
     }
 
     /// Invariant (a reload sees what its asker wrote): a load answers only those who asked before

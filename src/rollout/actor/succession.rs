@@ -37,7 +37,7 @@ impl<L: Launcher> Actor<L> {
         loop {
             tokio::select! {
                 command = inbox.recv() => match command {
-                    Some(Command::Reload(waiter)) => {
+                    Some(Command::Reload(waiter) | Command::Restart(_, waiter)) => {
                         let _ = waiter.send(report.clone());
                     }
                     Some(Command::Shutdown(done)) => {

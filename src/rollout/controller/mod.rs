@@ -87,6 +87,7 @@ impl Controller {
                 self.adopt(now, current, &serving, found, out);
             }
             Event::Desired { desired, proven } => self.switch_to(now, desired, proven, out),
+            Event::Restart(worker) => self.renew(now, worker, out),
             Event::Unit { unit, state } => self.unit_changed(now, &unit, state, out),
             Event::Resync { asked, found } => self.resync(now, asked, found, out),
             Event::StartRefused { unit, reason } => {

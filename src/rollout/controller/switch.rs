@@ -43,6 +43,27 @@ impl Controller {
         proven: bool,
         out: &mut Vec<Effect>,
     ) {
+        self.begin_rollout(now, desired, proven, None, out);
+    }
+
+    /// Gives a worker a new generation of what is current, which takes over when it is ready. Nothing
+    /// happens while a rollout is under way, or where there is no such worker: who asks looks first.
+    pub(super) fn renew(&mut self, now: Instant, worker: WorkerName, out: &mut Vec<Effect>) {
+        let Some(current) = self.current.clone().filter(|_| self.rollout.is_none()) else { return };
+        if current.workers.contains_key(&worker) {
+            self.begin_rollout(now, current, true, Some(&worker), out);
+        }
+    }
+
+    /// Begins what leads to `desired`; `renewed` gets a new generation also where it could be kept.
+    fn begin_rollout(
+        &mut self,
+        now: Instant,
+        desired: Arc<Desired>,
+        proven: bool,
+        renewed: Option<&WorkerName>,
+        out: &mut Vec<Effect>,
+    ) {
         if self.ending {
             return;
         }
@@ -60,7 +81,8 @@ impl Controller {
         out.push(Effect::Begun { id, superseded });
 
         let serving = self.serving();
-        let todo = plan(&serving, &desired);
+        let mut todo = plan(&serving, &desired);
+        todo.start.extend(todo.keep.extract_if(.., |name| Some(&*name) == renewed));
         let whole = desired.commit.is_some() && !(proven && serving.is_empty());
         let mut rollout = Rollout {
             id,

@@ -271,6 +271,46 @@ fn one_failure_leaves_the_old_untouched() {
 }
 
 #[test]
+fn a_restarted_worker_gets_a_new_generation_of_the_same_and_the_others_none() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1), ("api", 1)]));
+    let old = world.table.clone();
+    world.step(Event::Restart(name("index")));
+    assert_eq!(world.table, old, "the old one serves until the new one is ready");
+    world.settle();
+    assert_eq!(*world.last_outcome(), Outcome::Switched);
+    let verdict = world.verdicts.last().unwrap().1.clone();
+    assert_eq!((verdict.started, verdict.kept), (vec![name("index")], vec![name("api")]));
+    let other = old.iter().find(|unit| unit.worker == name("api")).unwrap();
+    assert!(world.table.contains(other), "it runs on");
+    assert_eq!(world.table.intersection(&old).count(), 1);
+}
+
+#[test]
+fn a_restart_that_fails_leaves_the_old_untouched() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1)]));
+    let old = world.table.clone();
+    world.step(Event::Restart(name("index")));
+    let unit = world.in_phase("Starting").remove(0);
+    world.unit(&unit, UnitState::Failed(ExitReason::Exited(3)));
+    assert!(matches!(world.last_outcome(), Outcome::Failed(_)));
+    world.settle();
+    assert_eq!(world.table, old);
+}
+
+#[test]
+fn a_restart_does_not_disturb_a_rollout() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1)]));
+    world.want(&deployment(2, &[("index", 2)]));
+    let starting = world.in_phase("Starting");
+    world.step(Event::Restart(name("index")));
+    world.step(Event::Restart(name("nobody")));
+    assert_eq!(world.in_phase("Starting"), starting);
+}
+
+#[test]
 fn a_bad_probe_fails_the_deployment() {
     let mut world = World::new();
     world.want(&deployment(1, &[("index", 1)]));

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::sync::mpsc;
-use tqserver::config::settings::{Mode, Sandbox, WorkerDefaults, WorkersSettings};
+use tqserver::config::settings::{
+    InstanceSettings, Mode, Sandbox, WorkerDefaults, WorkersSettings,
+};
 use tqserver::ids::{Generation, Port, UnitName};
 use tqserver::launcher::bus::{Bus, BusLauncher};
 use tqserver::launcher::output::OutputDir;
@@ -129,6 +131,7 @@ fn config(dir: &Path) -> LauncherConfig {
                 tasks_max: None,
                 sandbox: Sandbox::default(),
                 state_directory: false,
+                instances: InstanceSettings::default(),
             },
             paths: BTreeMap::new(),
             grants: BTreeMap::new(),

@@ -9,7 +9,8 @@ use std::time::Duration;
 use assert_cmd::Command;
 use fake_control::{Fake, Server};
 use rstest::rstest;
-use tqserver::admin::api::{ReloadOutcome, ServerState, Status};
+use tqserver::admin::api::{InstanceStatus, ReloadOutcome, ServerState, Status, WorkerState};
+use tqserver::ids::Port;
 
 /// What one run printed and returned.
 struct Run {
@@ -60,6 +61,28 @@ fn status_of_a_degraded_daemon_names_every_cause() {
     let (_fake, server) = serve(|status| *status = fake_control::degraded());
     let run = tqctl(&["status"], Some(&server));
     assert_eq!(run.code, 3);
+    insta::assert_snapshot!(run.stdout);
+}
+
+#[test]
+fn status_has_a_line_for_each_instance() {
+    let (_fake, server) = serve(|status| {
+        let index = &mut status.workers[0];
+        let instance = |port, state| InstanceStatus {
+            state,
+            port: Port::new(port).unwrap(),
+            unit: format!("tq-worker@index-{port}.service").parse().unwrap(),
+            since: None,
+            in_flight: 1,
+            memory_bytes: Some(30 << 20),
+            cpus_busy: None,
+        };
+        index.instances_wanted = Some(2);
+        index.instances =
+            vec![instance(9014, WorkerState::Serving), instance(9020, WorkerState::Starting)];
+    });
+    let run = tqctl(&["status"], Some(&server));
+    assert_eq!(run.code, 0);
     insta::assert_snapshot!(run.stdout);
 }
 

@@ -152,6 +152,12 @@ pub struct WorkerStatus {
     /// not accounted, or not known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpus_busy: Option<f64>,
+    /// How many instances a generation of it is to have; absent where that is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instances_wanted: Option<usize>,
+    /// The instances of its newest generation; absent where there is one and one is wanted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<InstanceStatus>,
     /// Older generations that finish what they have.
     pub draining: Vec<DrainingGeneration>,
     /// Why a generation failed last, until one succeeds.
@@ -176,6 +182,27 @@ pub struct WorkerLoad {
     pub p99_ms: Option<f64>,
     /// The share of its answers that were 5xx, 0 to 1; absent where there were none.
     pub server_errors: Option<f64>,
+}
+
+/// One of several units of a generation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// Where it stands.
+    pub state: WorkerState,
+    /// Where it listens on 127.0.0.1.
+    pub port: Port,
+    /// The unit.
+    pub unit: UnitName,
+    /// Since when it serves; absent while it does not.
+    pub since: Option<Timestamp>,
+    /// Requests in flight at it.
+    pub in_flight: u64,
+    /// Its memory in bytes; absent where that is not accounted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// How many processors it kept busy in the last ten seconds; absent as the worker's is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpus_busy: Option<f64>,
 }
 
 /// Where a worker stands: the states of its newest generation, and what is between two.

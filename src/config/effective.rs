@@ -82,6 +82,7 @@ pub fn effective(
         sandbox: sandbox(layers, &default.sandbox),
         state_directory: first(layers, |layer| layer.state_directory)
             .unwrap_or(default.state_directory),
+        instances: default.instances.under(layers),
         credentials: credentials
             .filter(|(name, _)| file.credentials.contains(name))
             .map(|(name, path)| (name.clone(), path.clone()))

@@ -13,6 +13,7 @@ mod editor;
 mod effective;
 pub mod grants;
 mod https;
+mod instances;
 mod limits;
 mod load;
 mod pins;

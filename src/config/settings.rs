@@ -280,6 +280,22 @@ pub struct WorkerDefaults {
     pub sandbox: Sandbox,
     /// Whether a worker has a directory of its own that outlives it (StateDirectory=).
     pub state_directory: bool,
+    /// How many instances a generation has, and which of them get requests.
+    pub instances: InstanceSettings,
+}
+
+/// How many instances a generation has, and which of them get requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct InstanceSettings {
+    /// As many, each a unit; 1 to 64.
+    pub count: usize,
+}
+
+/// What `paths:` and `worker.yaml` may change of [`InstanceSettings`]; `None` leaves it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InstanceOverrides {
+    /// See [`InstanceSettings::count`].
+    pub count: Option<usize>,
 }
 
 /// What `paths:` may change of the defaults; `None` leaves it.
@@ -309,6 +325,8 @@ pub struct WorkerOverrides {
     pub sandbox: SandboxOverrides,
     /// See [`WorkerDefaults::state_directory`].
     pub state_directory: Option<bool>,
+    /// See [`WorkerDefaults::instances`].
+    pub instances: InstanceOverrides,
 }
 
 /// How a worker says that it is ready.
@@ -368,6 +386,10 @@ pub struct WorkerSettings {
     pub sandbox: Sandbox,
     /// See [`WorkerDefaults::state_directory`].
     pub state_directory: bool,
+    /// See [`WorkerDefaults::instances`]. No part of the digest: instances come and go without the
+    /// others being started anew.
+    #[serde(skip)]
+    pub instances: InstanceSettings,
     /// The credentials it asks for and is granted, and the files they are in.
     pub credentials: BTreeMap<CredentialName, PathBuf>,
     /// See [`WorkerDefaults::cache_templates`].

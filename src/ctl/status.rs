@@ -10,7 +10,7 @@ use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Painter, Role, printable, printable_lines};
 use crate::admin::api::{
-    DrainingGeneration, ServerState, Status, WorkerLoad, WorkerState, WorkerStatus,
+    DrainingGeneration, InstanceStatus, ServerState, Status, WorkerLoad, WorkerState, WorkerStatus,
 };
 use crate::config::settings::Mode;
 use crate::ids::{CommitId, UnitName};
@@ -63,6 +63,14 @@ fn render(status: &Status, now: Timestamp, paint: Painter) -> String {
         lines.push(format!("{mark} {}: sandbox loosened: {items}", worker.name));
     }
     for worker in &status.workers {
+        let serves = |it: &&InstanceStatus| it.state == WorkerState::Serving;
+        let serving = worker.instances.iter().filter(serves).count();
+        if let Some(wanted) = worker.instances_wanted.filter(|wanted| serving < *wanted) {
+            let mark = paint.paint(Role::Warning, "!");
+            lines.push(format!("{mark} {}: {serving} of {wanted} instances serve", worker.name));
+        }
+    }
+    for worker in &status.workers {
         if let Some(failure) = &worker.last_failure {
             let mark = paint.paint(Role::Bad, "✗");
             lines.push(format!("{mark} {}: {}", worker.name, printable(failure)));
@@ -113,7 +121,8 @@ const HEADINGS: [&str; 12] = [
 
 type Row = [String; HEADINGS.len()];
 
-/// A row for every worker, and one for every generation of it that drains.
+/// A row for every worker, or for each of its instances where it has several, and one for every
+/// unit of it that drains.
 fn table(workers: &[WorkerStatus], paint: Painter) -> String {
     let mut rows: Vec<(Role, Row)> = vec![(Role::Strong, HEADINGS.map(str::to_owned))];
     for worker in workers {
@@ -122,7 +131,15 @@ fn table(workers: &[WorkerStatus], paint: Painter) -> String {
             WorkerState::Starting | WorkerState::Probing => Role::Warning,
             WorkerState::Backoff | WorkerState::Failed | WorkerState::Stopped => Role::Bad,
         };
-        rows.push((role, worker_row(worker)));
+        match &worker.instances[..] {
+            [] => rows.push((role, worker_row(worker))),
+            several => rows.extend(
+                several
+                    .iter()
+                    .enumerate()
+                    .map(|(index, it)| (role, instance_row(worker, index, it))),
+            ),
+        }
         rows.extend(worker.draining.iter().map(|old| (Role::Dim, draining_row(worker, old))));
     }
     let mut table = Table::new();
@@ -189,6 +206,20 @@ fn bytes(bytes: u64) -> String {
     }
     let digits = usize::from(value < 9.95 && unit != "B");
     format!("{value:.digits$}{unit}")
+}
+
+/// What the worker does stands in the first row, for all its instances; what each uses, in its own.
+fn instance_row(worker: &WorkerStatus, index: usize, instance: &InstanceStatus) -> Row {
+    let mut row = worker_row(worker);
+    row[2] = instance.state.as_str().to_owned();
+    row[4] = instance.port.to_string();
+    row[5] = unit_name(&instance.unit);
+    if index > 0 {
+        row[7..10].fill("-".to_owned());
+    }
+    row[10] = or_dash(instance.memory_bytes.map(bytes));
+    row[11] = or_dash(instance.cpus_busy.map(|busy| percent(busy, 0)));
+    row
 }
 
 fn draining_row(worker: &WorkerStatus, old: &DrainingGeneration) -> Row {

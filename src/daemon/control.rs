@@ -13,8 +13,9 @@ use super::reloads::Reloads;
 use super::retention;
 use super::samples::Samples;
 use crate::admin::api::{
-    Control, Counters, DrainingGeneration, FailedDeployment, Initiator, PastRollout, PastRollouts,
-    ReloadOutcome, ReloadVerdict, SCHEMA, ServerState, Status, WorkerState, WorkerStatus,
+    Control, Counters, DrainingGeneration, FailedDeployment, Initiator, InstanceStatus,
+    PastRollout, PastRollouts, ReloadOutcome, ReloadVerdict, SCHEMA, ServerState, Status,
+    WorkerState, WorkerStatus,
 };
 use crate::admin::feed::Feed;
 use crate::admin::retention::Retention;
@@ -97,10 +98,7 @@ impl Control for DaemonControl {
         let mut worker_status = |worker| {
             let mut status = worker_status(worker)?;
             status.load = loads.remove(&status.name);
-            if let Some((unit, generation)) = status.unit.as_ref().zip(status.generation) {
-                let (usage, busy) = self.observed.samples.usage(unit, generation);
-                (status.memory_bytes, status.cpus_busy) = (usage.memory, busy);
-            }
+            self.observed.samples.tell_usage(&mut status);
             Some(status)
         };
         Status {
@@ -244,31 +242,57 @@ fn worker_status(worker: &WorkerSnapshot) -> Option<WorkerStatus> {
         worker.generations.iter().rev().find(|generation| phases.contains(&generation.phase))
     };
     let newest = of(&["Serving"]).or_else(|| of(&["Starting", "Probing", "Ready"]));
-    let state = match newest.map(|generation| generation.phase) {
-        Some("Serving") => WorkerState::Serving,
-        Some("Starting") => WorkerState::Starting,
-        Some(_) => WorkerState::Probing,
+    let state = match newest.and_then(state) {
+        Some(state) => state,
         None if worker.restart_due => WorkerState::Backoff,
         None => WorkerState::Stopped,
     };
+    let number = newest.map(|generation| generation.generation);
+    let of_newest = worker.generations.iter().filter(|it| Some(it.generation) == number);
+    let instances: Vec<_> = of_newest.filter_map(instance).collect();
+    let several = worker.instances > 1 || instances.len() > 1;
     Some(WorkerStatus {
         name: worker.name.clone(),
         route: worker.route.clone()?,
         state,
-        generation: newest.map(|generation| generation.generation),
+        generation: number,
         port: newest.map(|generation| generation.unit.port),
         unit: newest.map(|generation| generation.unit.clone()),
         commit: newest.and_then(commit),
         pinned: worker.pinned.clone(),
         since: newest.and_then(|generation| generation.since),
         fingerprint: newest.map(|generation| generation.fingerprint),
-        in_flight: newest.map_or(0, in_flight),
         load: None,
         memory_bytes: None,
         cpus_busy: None,
+        in_flight: instances.iter().map(|instance| instance.in_flight).sum(),
+        instances_wanted: several.then_some(worker.instances),
+        instances: if several { instances } else { Vec::new() },
         draining: worker.generations.iter().filter_map(draining).collect(),
         last_failure: worker.last_failure.clone(),
         loosened: worker.loosened.clone(),
+    })
+}
+
+/// Where it stands; `None` where it is about to end.
+fn state(generation: &GenerationSnapshot) -> Option<WorkerState> {
+    match generation.phase {
+        "Serving" => Some(WorkerState::Serving),
+        "Starting" => Some(WorkerState::Starting),
+        "Probing" | "Ready" => Some(WorkerState::Probing),
+        _ => None,
+    }
+}
+
+fn instance(generation: &GenerationSnapshot) -> Option<InstanceStatus> {
+    Some(InstanceStatus {
+        state: state(generation)?,
+        port: generation.unit.port,
+        unit: generation.unit.clone(),
+        since: generation.since,
+        in_flight: in_flight(generation),
+        memory_bytes: None,
+        cpus_busy: None,
     })
 }
 

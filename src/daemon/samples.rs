@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use crate::admin::api::WorkerLoad;
+use crate::admin::api::{WorkerLoad, WorkerStatus};
 use crate::ids::{Generation, UnitName, WorkerName};
 use crate::launcher::Usage;
 use crate::launcher::bus::BusLauncher;
@@ -127,6 +127,25 @@ impl Samples {
             (within >= LEAST).then(|| used.as_secs_f64() / within.as_secs_f64())
         });
         (samples.usage, busy)
+    }
+
+    /// Adds what the newest generation uses: each of its instances, and all of them.
+    pub(super) fn tell_usage(&self, status: &mut WorkerStatus) {
+        let Some((unit, generation)) = status.unit.as_ref().zip(status.generation) else { return };
+        let used = |unit| {
+            let (usage, busy) = self.usage(unit, generation);
+            (usage.memory, busy)
+        };
+        if status.instances.is_empty() {
+            (status.memory_bytes, status.cpus_busy) = used(unit);
+        }
+        for it in &mut status.instances {
+            (it.memory_bytes, it.cpus_busy) = used(&it.unit);
+            let memory = status.memory_bytes.into_iter().chain(it.memory_bytes);
+            status.memory_bytes = memory.reduce(|sum, bytes| sum + bytes);
+            let busy = status.cpus_busy.into_iter().chain(it.cpus_busy);
+            status.cpus_busy = busy.reduce(|sum, share| sum + share);
+        }
     }
 
     /// How rollouts ended.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{LauncherConfig, Output, Source, StartRequest};
 use crate::config::settings::{
-    Mode, Ready, Sandbox, WorkerDefaults, WorkerSettings, WorkersSettings,
+    InstanceSettings, Mode, Ready, Sandbox, WorkerDefaults, WorkerSettings, WorkersSettings,
 };
 use crate::ids::{Generation, Port, RoutePath};
 
@@ -32,6 +32,7 @@ pub(super) fn config() -> LauncherConfig {
                 tasks_max: settings.tasks_max,
                 sandbox: settings.sandbox,
                 state_directory: settings.state_directory,
+                instances: settings.instances,
             },
             paths: BTreeMap::new(),
             grants: BTreeMap::new(),
@@ -72,6 +73,7 @@ pub(super) fn settings() -> WorkerSettings {
         tasks_max: None,
         sandbox: Sandbox::default(),
         state_directory: false,
+        instances: InstanceSettings::default(),
         credentials: BTreeMap::new(),
         cache_templates: true,
         watch_resources: false,

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use super::desired::Desired;
-use crate::ids::{Md5, UnitName, WorkerName};
+use crate::ids::{Generation, Md5, UnitName, WorkerName};
 
 /// What serves a worker now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Serving {
-    /// Its unit.
-    pub unit: UnitName,
+    /// Its generation.
+    pub generation: Generation,
     /// What it is made of.
     pub fingerprint: Md5,
+    /// The instances of it, each a unit.
+    pub units: Vec<UnitName>,
 }
 
 /// The difference between what serves and what is wanted.

@@ -50,7 +50,9 @@ pub struct WorkerSnapshot {
     pub route: Option<RoutePath>,
     /// The deployment that it is pinned to in what is published.
     pub pinned: Option<CommitId>,
-    /// Its generations, oldest first.
+    /// How many instances the published deployment wants of it.
+    pub instances: usize,
+    /// The instances of its generations, oldest first.
     pub generations: Vec<GenerationSnapshot>,
     /// Whether it waits for its next attempt.
     pub restart_due: bool,
@@ -60,7 +62,7 @@ pub struct WorkerSnapshot {
     pub loosened: Vec<String>,
 }
 
-/// One generation.
+/// One instance of a generation.
 #[derive(Debug, Clone)]
 pub struct GenerationSnapshot {
     /// Its number.
@@ -106,6 +108,7 @@ impl Snapshot {
                 pinned: current.and_then(|current| current.workers.get(name)?.pinned_to()),
                 name: name.clone(),
                 route: settings.map(|settings| settings.route.clone()),
+                instances: settings.map_or(0, |settings| settings.instances.count),
                 generations: Vec::new(),
                 restart_due: controller.restart_due_for(name),
                 last_failure: controller.last_failure(name).map(ToString::to_string),

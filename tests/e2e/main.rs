@@ -20,6 +20,7 @@ mod fallback;
 mod faults;
 mod handover;
 mod https;
+mod instances;
 mod journal;
 mod languages;
 mod load;

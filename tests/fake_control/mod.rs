@@ -165,6 +165,8 @@ fn worker(name: &str, generation: u64, port: u16, commit_id: &str) -> WorkerStat
         load: None,
         memory_bytes: None,
         cpus_busy: None,
+        instances_wanted: None,
+        instances: Vec::new(),
         draining: Vec::new(),
         last_failure: None,
         loosened: Vec::new(),

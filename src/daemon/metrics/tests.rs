@@ -21,6 +21,7 @@ fn render(count: usize) -> String {
         name: name.clone(),
         route: Some(crate::ids::RoutePath::from_worker_name(name)),
         pinned: None,
+        instances: 1,
         generations: Vec::new(),
         restart_due: false,
         last_failure: None,

@@ -7,11 +7,11 @@ use crate::ids::{Port, UnitName};
 /// The most units of all workers together, whatever the port range.
 const TOTAL: usize = 256;
 
-/// Units of one worker beyond those that drain: the one that serves, its successor, one that was
-/// told to stop, and one for good measure.
+/// Generations of one worker beyond those that drain: the one that serves, its successor, one that
+/// was told to stop, and one for good measure.
 const BESIDE_DRAINING: usize = 4;
 
-/// Whether `unit` may be started beside the `live` ones.
+/// Whether `unit` may be started beside the `live` ones, whatever its worker is.
 ///
 /// # Errors
 /// Which rule it breaks.
@@ -36,12 +36,28 @@ pub(super) fn check(
             live.len()
         ));
     }
+    Ok(())
+}
+
+/// Whether there may be one more unit of the worker, of whose generations each has as many
+/// `instances`.
+///
+/// # Errors
+/// That there may not.
+pub(super) fn check_worker(
+    rollout: &RolloutSettings,
+    instances: usize,
+    unit: &UnitName,
+    live: &[UnitName],
+) -> Result<(), String> {
     let own = live.iter().filter(|other| other.worker == unit.worker).count();
-    let limit = rollout.max_draining + BESIDE_DRAINING;
+    let generations = rollout.max_draining + BESIDE_DRAINING;
+    let limit = generations * instances;
     if own >= limit {
         return Err(format!(
-            "it has {own} units, and at most {limit} may be: max_draining_generations of \
-             server.yaml and {BESIDE_DRAINING} more"
+            "it has {own} units, and at most {limit} may be: {generations} generations \
+             (max_draining_generations of server.yaml and {BESIDE_DRAINING} more) with `instances: \
+             {instances}` each"
         ));
     }
     Ok(())
@@ -61,16 +77,19 @@ mod tests {
     }
 
     #[rstest]
-    #[case::fine(9000, 0, 0, None)]
-    #[case::last_port(9999, 0, 0, None)]
-    #[case::below(8999, 0, 0, Some("port 8999 is not one of 9000 to 9999"))]
-    #[case::above(10_000, 0, 0, Some("port 10000"))]
-    #[case::well_known(22, 0, 0, Some("port 22"))]
-    #[case::as_many_as_may_be(9001, 5, 200, None)]
-    #[case::too_many_of_one(9001, 6, 0, Some("it has 6 units, and at most 6"))]
-    #[case::too_many_of_all(9001, 0, 256, Some("at most 256"))]
+    #[case::fine(9000, 1, 0, 0, None)]
+    #[case::last_port(9999, 1, 0, 0, None)]
+    #[case::below(8999, 1, 0, 0, Some("port 8999 is not one of 9000 to 9999"))]
+    #[case::above(10_000, 1, 0, 0, Some("port 10000"))]
+    #[case::well_known(22, 1, 0, 0, Some("port 22"))]
+    #[case::as_many_as_may_be(9001, 1, 5, 200, None)]
+    #[case::too_many_of_one(9001, 1, 6, 0, Some("it has 6 units, and at most 6"))]
+    #[case::as_many_instances_as_may_be(9001, 3, 17, 0, None)]
+    #[case::too_many_instances(9001, 3, 18, 0, Some("it has 18 units, and at most 18"))]
+    #[case::too_many_of_all(9001, 64, 0, 256, Some("at most 256"))]
     fn bounds(
         #[case] port: u16,
+        #[case] instances: usize,
         #[case] index: usize,
         #[case] other: usize,
         #[case] refusal: Option<&str>,
@@ -79,7 +98,9 @@ mod tests {
                      max_draining_generations: 2}";
         let settings = parse(&Sources::of_project("/srv"), yaml, None).unwrap().settings;
         let unit = format!("tq-worker@index-{port}.service").parse().unwrap();
-        let answer = check(&settings.rollout, &unit, &units(index, other));
+        let live = units(index, other);
+        let answer = check(&settings.rollout, &unit, &live)
+            .and_then(|()| check_worker(&settings.rollout, instances, &unit, &live));
         match refusal {
             None => assert_eq!(answer, Ok(())),
             Some(reason) => {

@@ -79,6 +79,9 @@ impl Starts {
             .take(&deploy, commit, &request.worker, gate.as_ref())
             .map_err(|error| refused(error.to_string()))?;
         let facts = facts::of_copy(&config, &request.worker, commit, &copy.part, &copy.folder)?;
+        let instances = facts.settings.instances.count;
+        quota::check_worker(&loaded.settings.rollout, instances, &request.unit(), live)
+            .map_err(refused)?;
         policy::unit_spec(&config, request, &facts, Some(&copy.folder))
     }
 

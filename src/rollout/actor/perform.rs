@@ -93,11 +93,8 @@ impl<L: Launcher> Actor<L> {
         let Desired { workers, unbuilt, .. } = &*table.deployment;
         let mut routes = Vec::with_capacity(workers.len() + unbuilt.len());
         for worker in workers.values() {
-            let unit = table.serving.iter().find(|unit| unit.worker == worker.name);
-            let targets = match unit {
-                Some(unit) => WeightedTargets::single(self.target(unit)),
-                None => WeightedTargets::default(),
-            };
+            let units = table.serving.iter().filter(|unit| unit.worker == worker.name);
+            let targets = WeightedTargets::new(units.map(|unit| (self.target(unit), 1)));
             routes.push(route(&worker.name, &worker.settings, &worker.public, targets));
         }
         for (name, worker) in unbuilt {

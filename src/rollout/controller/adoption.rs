@@ -11,13 +11,13 @@ use super::super::desired::Desired;
 use super::super::event::{Cause, Effect};
 use super::super::generation::{Phase, Tracked};
 use super::Controller;
-use crate::ids::{UnitName, WorkerName};
+use crate::ids::{Generation, UnitName, WorkerName};
 use crate::launcher::{LiveUnit, UnitState};
 
 impl Controller {
     /// Takes over what the daemon before us left. Of each worker of the deployment that was
-    /// current, the unit that was in its table goes on serving, or else the youngest that is
-    /// active; everything else is stopped.
+    /// current, the generation that was in its table goes on serving, or else the youngest that is
+    /// active, with those instances of it that are; everything else is stopped.
     pub(super) fn adopt(
         &mut self,
         now: Instant,
@@ -26,20 +26,22 @@ impl Controller {
         found: Vec<LiveUnit>,
         out: &mut Vec<Effect>,
     ) {
-        let mut chosen: BTreeMap<WorkerName, &LiveUnit> = BTreeMap::new();
+        let mut chosen: BTreeMap<&WorkerName, (bool, Generation)> = BTreeMap::new();
         for live in found.iter().filter(|live| live.state == UnitState::Active) {
-            let rank = |live: &LiveUnit| (remembered.contains(&live.unit), live.generation);
+            let rank = (remembered.contains(&live.unit), live.generation);
             let wanted =
                 current.as_ref().is_some_and(|c| c.workers.contains_key(&live.unit.worker));
-            let best = chosen.get(&live.unit.worker).is_none_or(|best| rank(best) < rank(live));
+            let best = chosen.get(&live.unit.worker).is_none_or(|best| *best < rank);
             if wanted && best {
-                chosen.insert(live.unit.worker.clone(), live);
+                chosen.insert(&live.unit.worker, rank);
             }
         }
-        let chosen: BTreeSet<UnitName> = chosen.into_values().map(|l| l.unit.clone()).collect();
         for live in &found {
             self.count(live);
-            if chosen.contains(&live.unit) {
+            let of_chosen = chosen
+                .get(&live.unit.worker)
+                .is_some_and(|(_, generation)| *generation == live.generation);
+            if of_chosen && live.state == UnitState::Active {
                 self.track(live, Phase::Serving { since: now });
             } else {
                 self.turn_away(now, live, out);

@@ -1,11 +1,12 @@
 //! The end of a generation that was replaced.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::super::event::Effect;
 use super::super::generation::Phase;
 use super::Controller;
-use crate::ids::{UnitName, WorkerName};
+use crate::ids::{Generation, UnitName, WorkerName};
 
 /// How long streams have to end once they were told to.
 const CUT_GRACE: Duration = Duration::from_secs(3);
@@ -44,21 +45,19 @@ impl Controller {
     /// their streams ended, so that frequent deployments cannot pile them up. Their requests keep
     /// the time they were given, which bounds the rest.
     pub(super) fn bound_draining(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let mut uncut: Vec<(&WorkerName, Instant, &UnitName)> = self
-            .generations
-            .values()
-            .filter_map(|tracked| match tracked.phase() {
-                Phase::Draining { due, cut: false } => {
-                    Some((&tracked.unit.worker, due, &tracked.unit))
-                }
-                _ => None,
-            })
-            .collect();
-        uncut.sort();
+        let mut uncut: BTreeMap<(&WorkerName, Generation), Vec<(UnitName, Instant)>> =
+            BTreeMap::new();
+        for tracked in self.generations.values() {
+            if let Phase::Draining { due, cut: false } = tracked.phase() {
+                let generation = (&tracked.unit.worker, tracked.generation);
+                uncut.entry(generation).or_default().push((tracked.unit.clone(), due));
+            }
+        }
+        let generations: Vec<_> = uncut.iter().collect();
         let mut excess = Vec::new();
-        for of_worker in uncut.chunk_by(|a, b| a.0 == b.0) {
+        for of_worker in generations.chunk_by(|a, b| a.0.0 == b.0.0) {
             let over = of_worker.len().saturating_sub(self.settings.max_draining);
-            excess.extend(of_worker[..over].iter().map(|(_, due, unit)| ((*unit).clone(), *due)));
+            excess.extend(of_worker[..over].iter().flat_map(|(_, units)| (*units).clone()));
         }
         for (unit, due) in excess {
             self.cut(now, &unit, due, out);

@@ -10,6 +10,7 @@
 mod adoption;
 mod deadlines;
 mod drain;
+mod instances;
 mod recovery;
 mod switch;
 #[cfg(test)]
@@ -22,7 +23,6 @@ use std::time::Instant;
 use super::desired::{Desired, DesiredWorker};
 use super::event::{Cause, Effect, Event, Table};
 use super::generation::{Phase, Tracked};
-use super::plan::Serving;
 use super::ports::PortPool;
 use crate::config::settings::RolloutSettings;
 use crate::ids::{Generation, UnitName, WorkerName};
@@ -131,28 +131,32 @@ impl Controller {
         &self.numbers
     }
 
-    /// Asks for a new generation of a worker.
+    /// Asks for an instance of a worker, of `generation` or else of a new one.
     fn launch(
         &mut self,
         now: Instant,
         worker: &DesiredWorker,
+        generation: Option<Generation>,
         out: &mut Vec<Effect>,
-    ) -> Result<UnitName, Cause> {
+    ) -> Result<(UnitName, Generation), Cause> {
         let port = self.ports.lease().map_err(|full| Cause::Refused(full.to_string()))?;
-        let number = self.numbers.entry(worker.name.clone()).or_default();
-        *number = number.next();
+        let generation = generation.unwrap_or_else(|| {
+            let number = self.numbers.entry(worker.name.clone()).or_default();
+            *number = number.next();
+            *number
+        });
         let request = StartRequest {
             worker: worker.name.clone(),
             port,
             source: worker.source.clone(),
-            generation: *number,
+            generation,
         };
         let unit = request.unit();
         let source = worker.source.clone();
-        let tracked = Tracked::starting(unit.clone(), *number, source, worker.fingerprint, now);
+        let tracked = Tracked::starting(unit.clone(), generation, source, worker.fingerprint, now);
         self.generations.insert(unit.clone(), tracked);
         out.push(Effect::Start(request));
-        Ok(unit)
+        Ok((unit, generation))
     }
 
     fn unit_changed(
@@ -201,6 +205,7 @@ impl Controller {
                     out.push(Effect::Warn(format!("{label} died while serving: {cause}")));
                     self.publish(out);
                     self.schedule_restart(now, &unit.worker, Some(now - since));
+                    self.serve_ready(now, out);
                 }
                 Phase::Draining { .. } => {
                     out.push(Effect::Warn(format!("{label} died while draining: {cause}")));
@@ -272,21 +277,10 @@ impl Controller {
         desired.workers.get(&unit.worker).cloned()
     }
 
-    fn serving(&self) -> BTreeMap<WorkerName, Serving> {
-        let serving =
-            self.generations.values().filter(|t| matches!(t.phase(), Phase::Serving { .. }));
-        serving
-            .map(|t| {
-                let serving = Serving { unit: t.unit.clone(), fingerprint: t.fingerprint };
-                (t.unit.worker.clone(), serving)
-            })
-            .collect()
-    }
-
     /// Publishes the current deployment's routes with all that serves now.
     fn publish(&self, out: &mut Vec<Effect>) {
         if let Some(deployment) = self.current.clone() {
-            let serving = self.serving().into_values().map(|serving| serving.unit).collect();
+            let serving = self.serving().into_values().flat_map(|serving| serving.units).collect();
             out.push(Effect::Publish(Table { deployment, serving }));
         }
     }

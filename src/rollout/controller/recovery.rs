@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::super::event::Effect;
 use super::Controller;
-use crate::ids::{UnitName, WorkerName};
+use crate::ids::WorkerName;
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -29,12 +29,14 @@ impl Controller {
         worker: &WorkerName,
         served: Option<Duration>,
     ) {
-        let wanted = self.current.as_ref().is_some_and(|c| c.workers.contains_key(worker));
-        if !wanted || self.ending || self.has_successor(worker) {
+        if self.ending || self.lacking_now(worker) == 0 {
             return;
         }
         let first_wait = self.settings.restart_delay;
         let restart = self.restarts.entry(worker.clone()).or_default();
+        if restart.due.is_some() {
+            return; // All that are missing then are started with it.
+        }
         if served.is_some_and(|served| served >= STABLE_AFTER) {
             restart.failures = 0;
         }
@@ -51,57 +53,28 @@ impl Controller {
                 due.push(name.clone());
             }
         }
-        let serving = self.serving();
-        // A rollout may have brought a generation meanwhile.
-        due.retain(|name| !serving.contains_key(name));
         for name in due {
             let worker = self.current.as_ref().and_then(|current| current.workers.get(&name));
             let Some(worker) = worker.cloned() else {
                 self.restarts.remove(&name);
                 continue;
             };
-            if let Err(cause) = self.launch(now, &worker, out) {
+            // None, where a rollout has brought them meanwhile.
+            let lacking = self.lacking_now(&name);
+            let generation = self.generation_to_join(&worker);
+            let (_, asked) = self.launch_instances(now, &worker, generation, lacking, out);
+            if let Err(cause) = asked {
                 out.push(Effect::Warn(format!("restart of {name} failed: {cause}")));
                 self.schedule_restart(now, &name, None);
             }
         }
     }
 
-    /// Sees to it that a worker that should serve and does not gets a generation.
-    pub(super) fn restart_missing(&mut self, now: Instant, worker: &WorkerName) {
-        let pending = self.restarts.get(worker).is_some_and(|restart| restart.due.is_some());
-        if !pending && !self.serving().contains_key(worker) {
-            self.schedule_restart(now, worker, None);
-        }
-    }
-
-    /// The same for all workers of the current deployment.
+    /// Sees to it that each worker of the current deployment gets the instances that it lacks.
     pub(super) fn restart_all_missing(&mut self, now: Instant) {
         let Some(current) = self.current.clone() else { return };
         for name in current.workers.keys() {
-            self.restart_missing(now, name);
+            self.schedule_restart(now, name, None);
         }
-    }
-
-    /// Whether the current deployment wants just what this unit is, and nothing serves it yet.
-    pub(super) fn is_missing(&self, unit: &UnitName) -> bool {
-        let current = self.current.as_ref().and_then(|c| c.workers.get(&unit.worker));
-        let fingerprint = self.generations.get(unit).map(|tracked| tracked.fingerprint);
-        current.is_some_and(|worker| Some(worker.fingerprint) == fingerprint)
-            && !self.serving().contains_key(&unit.worker)
-    }
-
-    /// Whether a generation is on its way that will serve as soon as it is ready. One of a rollout
-    /// that waits to be whole is none: the others may take long, or fail.
-    fn has_successor(&self, worker: &WorkerName) -> bool {
-        let wanted = self.current.as_ref().and_then(|c| c.workers.get(worker));
-        self.generations.values().any(|tracked| {
-            tracked.unit.worker == *worker
-                && tracked.phase().is_before_serving()
-                && match self.rollout.as_ref().filter(|rollout| rollout.has(&tracked.unit)) {
-                    Some(rollout) => !rollout.whole,
-                    None => wanted.is_some_and(|w| w.fingerprint == tracked.fingerprint),
-                }
-        })
     }
 }

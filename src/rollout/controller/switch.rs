@@ -93,29 +93,36 @@ impl Controller {
             kept: todo.keep,
             failures: Vec::new(),
         };
-        let on_its_way =
-            |name: &WorkerName| carried.iter().any(|unit: &UnitName| unit.worker == *name);
-        let to_start: Vec<_> =
-            todo.start.iter().filter(|name| !on_its_way(name)).cloned().collect();
+        let mut to_start = Vec::new();
+        for name in todo.start {
+            let worker = &desired.workers[&name];
+            let on_its_way: Vec<_> = carried.iter().filter(|unit| unit.worker == name).collect();
+            let generation = on_its_way.iter().find_map(|unit| self.generations.get(unit));
+            let generation = generation.map(|tracked| tracked.generation);
+            let lacking = worker.settings.instances.count.saturating_sub(on_its_way.len());
+            to_start.push((worker, generation, lacking));
+        }
+        // A generation that goes on may lack instances, or be wanted with more of them.
+        for name in &rollout.kept {
+            let worker = &desired.workers[name];
+            to_start.push((worker, self.generation_to_join(worker), self.lacking(worker)));
+        }
         for unit in carried {
             match self.generations.get(&unit).map(Tracked::phase) {
                 Some(Phase::Ready) => rollout.ready.insert(unit),
                 _ => rollout.waiting.insert(unit),
             };
         }
-        for name in &to_start {
+        for (worker, generation, lacking) in to_start.into_iter().filter(|(.., n)| *n > 0) {
+            let name = &worker.name;
             self.restarts.remove(name);
-            match self.launch(now, &desired.workers[name], out) {
-                Ok(unit) => {
-                    rollout.waiting.insert(unit);
-                }
-                Err(cause) => {
-                    let failure = Failure { worker: name.clone(), unit: None, cause };
-                    rollout.failures.push(failure);
-                }
+            let (units, asked) = self.launch_instances(now, worker, generation, lacking, out);
+            rollout.waiting.extend(units);
+            if let Err(cause) = asked {
+                let failure = Failure { worker: name.clone(), unit: None, cause };
+                rollout.failures.push(failure);
             }
         }
-        let ready = rollout.ready.clone();
         let unstarted: Vec<_> = rollout.failures.iter().map(|f| f.worker.clone()).collect();
         let refused = whole && !rollout.failures.is_empty();
         self.rollout = Some(rollout);
@@ -125,7 +132,8 @@ impl Controller {
         }
         if !whole {
             self.current = Some(desired);
-            self.serve(now, ready, out);
+            self.serve(now, [], out);
+            self.serve_ready(now, out);
             for name in &unstarted {
                 self.schedule_restart(now, name, None);
             }
@@ -139,15 +147,14 @@ impl Controller {
             && rollout.waiting.remove(unit)
         {
             rollout.ready.insert(unit.clone());
-            if !rollout.whole {
-                self.serve(now, [unit.clone()], out);
-            }
+            self.serve_ready(now, out);
             self.finish_when_ready(now, out);
         } else if self.is_missing(unit) {
             self.serve(now, [unit.clone()], out);
         } else {
-            // The successor of one that died has come too late: another deployment is current.
+            // The successor of one that died has come too late: another generation serves.
             self.stop(now, unit, out);
+            self.schedule_restart(now, &unit.worker, None);
         }
     }
 
@@ -167,8 +174,53 @@ impl Controller {
         if rollout.whole {
             self.give_up(now, out);
         } else {
+            self.stop_others_of(now, unit, out);
             self.schedule_restart(now, &unit.worker, None);
+            self.serve_ready(now, out);
             self.finish_when_ready(now, out);
+        }
+    }
+
+    /// One instance has failed of a generation that was to replace another, which goes on: so the
+    /// whole generation has failed. Where there is no other, the rest of it serves.
+    fn stop_others_of(&mut self, now: Instant, failed: &UnitName, out: &mut Vec<Effect>) {
+        if self.joins(failed) {
+            return;
+        }
+        let Some(rollout) = &mut self.rollout else { return };
+        let of_worker = |unit: &UnitName| unit.worker == failed.worker;
+        let others: Vec<UnitName> = rollout
+            .waiting
+            .iter()
+            .chain(&rollout.ready)
+            .filter(|it| of_worker(it))
+            .cloned()
+            .collect();
+        rollout.waiting.retain(|unit| !of_worker(unit));
+        rollout.ready.retain(|unit| !of_worker(unit));
+        for unit in &others {
+            self.stop(now, unit, out);
+        }
+    }
+
+    /// Where workers are published one by one, publishes what can be: a generation that replaces
+    /// another when all of its instances are ready, and else each instance when it is.
+    pub(super) fn serve_ready(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let Some(rollout) = self.rollout.as_ref().filter(|rollout| !rollout.whole) else { return };
+        let is_ready = |unit: &&UnitName| {
+            self.generations.get(unit).is_some_and(|tracked| tracked.phase() == Phase::Ready)
+        };
+        let all_are =
+            |unit: &UnitName| rollout.waiting.iter().all(|waiting| waiting.worker != unit.worker);
+        let units: Vec<UnitName> = rollout
+            .ready
+            .iter()
+            .filter(is_ready)
+            .filter(|unit| self.joins(unit) || all_are(unit))
+            .cloned()
+            .collect();
+        if !units.is_empty() {
+            self.serve(now, units, out);
         }
     }
 
@@ -178,15 +230,15 @@ impl Controller {
         };
         let Rollout { id, desired, ready, kept, failures, whole, .. } = rollout;
         let unchanged = ready.is_empty() && self.current.as_ref() == Some(&desired);
-        let started = ready.iter().map(|unit| unit.worker.clone()).collect();
+        let mut started: Vec<_> = ready.iter().map(|unit| unit.worker.clone()).collect();
+        started.dedup();
+        let kept: Vec<_> = kept.into_iter().filter(|name| !started.contains(name)).collect();
         let commit = desired.commit.clone();
         if whole {
             self.current = Some(desired);
             self.serve(now, ready, out);
         }
-        for name in &kept {
-            self.restart_missing(now, name);
-        }
+        self.restart_all_missing(now);
         let outcome = match (failures.is_empty(), unchanged) {
             (false, _) => Outcome::Failed(failures),
             (true, true) => Outcome::Unchanged,
@@ -202,17 +254,11 @@ impl Controller {
         units: impl IntoIterator<Item = UnitName>,
         out: &mut Vec<Effect>,
     ) {
-        let mut replaced: Vec<UnitName> = Vec::new();
-        let before = self.serving();
         for unit in units {
             self.last_failures.remove(&unit.worker);
-            replaced.extend(before.get(&unit.worker).map(|old| old.unit.clone()));
             self.advance(&unit, Phase::Serving { since: now }, out);
         }
-        let wanted = self.current.clone();
-        let is_wanted = |name| wanted.as_ref().is_some_and(|w| w.workers.contains_key(name));
-        let gone = before.iter().filter(|(name, _)| !is_wanted(name));
-        replaced.extend(gone.map(|(_, old)| old.unit.clone()));
+        let replaced = self.surplus();
         for unit in &replaced {
             self.begin_drain(now, unit, out);
         }

@@ -11,14 +11,14 @@ use super::super::event::{Cause, Effect, Event, Outcome, RolloutId, Verdict};
 use super::super::generation::Phase;
 use super::super::ports::PortPool;
 use super::Controller;
-use crate::config::settings::{Ready, RolloutSettings, WorkerSettings};
+use crate::config::settings::{InstanceSettings, Ready, RolloutSettings, WorkerSettings};
 use crate::ids::{CommitId, Generation, Md5, Port, RoutePath, UnitName, WorkerName};
 use crate::launcher::{ExitReason, LiveUnit, Source, StartRequest, UnitState};
 
 fn settings() -> RolloutSettings {
     RolloutSettings {
         port_range_start: 9000,
-        port_range_end: 9019,
+        port_range_end: 9999,
         startup_delay: Duration::from_millis(100),
         restart_delay: Duration::from_millis(100),
         shutdown_grace_period: Duration::from_millis(500),
@@ -65,6 +65,7 @@ fn deployment(digit: u8, workers: &[(&str, u8)]) -> Arc<Desired> {
             tasks_max: None,
             sandbox: Default::default(),
             state_directory: false,
+            instances: InstanceSettings::default(),
             credentials: BTreeMap::new(),
             cache_templates: true,
             watch_resources: false,
@@ -83,6 +84,15 @@ fn deployment(digit: u8, workers: &[(&str, u8)]) -> Arc<Desired> {
     })
 }
 
+/// The same with so many instances of each worker.
+fn with_instances(count: usize, desired: &Arc<Desired>) -> Arc<Desired> {
+    let mut desired = Desired::clone(desired);
+    for worker in desired.workers.values_mut() {
+        Arc::make_mut(&mut worker.settings).instances.count = count;
+    }
+    Arc::new(desired)
+}
+
 /// What the effects have made of the world so far, and the promises they must keep.
 struct World {
     now: Instant,
@@ -98,7 +108,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let ports = PortPool::new(9000, 9019, |_| true);
+        let ports = PortPool::new(9000, 9999, |_| true);
         Self {
             now: Instant::now(),
             controller: Controller::new(settings(), ports, BTreeMap::new()),
@@ -137,8 +147,19 @@ impl World {
                     assert!(!self.draining.contains(unit), "{unit} was told to drain before");
                 }
                 self.table = table.serving.iter().cloned().collect();
-                let workers: BTreeSet<_> = self.table.iter().map(|unit| &unit.worker).collect();
-                assert_eq!(workers.len(), self.table.len(), "a worker is served twice");
+                let mut of_worker: BTreeMap<_, Vec<Generation>> = BTreeMap::new();
+                for tracked in self.controller.generations() {
+                    if self.table.contains(&tracked.unit) {
+                        of_worker.entry(&tracked.unit.worker).or_default().push(tracked.generation);
+                    }
+                }
+                for (worker, generations) in of_worker {
+                    let same = generations.iter().all(|other| *other == generations[0]);
+                    assert!(same, "two generations of {worker} serve");
+                    let wanted = table.deployment.workers[worker].settings.instances.count;
+                    let count = generations.len();
+                    assert!(count <= wanted, "{worker} is served {count} times");
+                }
             }
             Effect::Drain(unit) => {
                 assert!(!self.table.contains(unit), "{unit} drains while it is published");
@@ -187,6 +208,10 @@ impl World {
         for unit in self.in_phase("Stopping") {
             self.unit(&unit, UnitState::Inactive);
         }
+    }
+
+    fn advance(&mut self, time: Duration) {
+        self.now += time;
     }
 
     fn advance_to_deadline(&mut self) {
@@ -518,6 +543,133 @@ fn a_proven_deployment_starts_cold_worker_by_worker() {
 }
 
 #[test]
+fn a_generation_is_ready_when_all_its_instances_are() {
+    let mut world = World::new();
+    let first = with_instances(3, &deployment(1, &[("index", 1)]));
+    serving(&mut world, &first);
+    let old = world.table.clone();
+    assert_eq!(old.len(), 3);
+
+    world.want(&with_instances(3, &deployment(2, &[("index", 2)])));
+    let starting = world.in_phase("Starting");
+    for unit in &starting[..2] {
+        world.unit(unit, UnitState::Active);
+        world.step(Event::Probed { unit: unit.clone(), result: Ok(()) });
+    }
+    assert_eq!(world.table, old, "the third is not ready");
+    world.unit(&starting[2], UnitState::Active);
+    world.step(Event::Probed { unit: starting[2].clone(), result: Ok(()) });
+    assert_eq!(world.table, starting.iter().cloned().collect());
+    assert_eq!(world.draining, old);
+    let (_, verdict) = world.verdicts.last().unwrap();
+    assert_eq!(verdict.started, [name("index")], "a worker is named once");
+}
+
+#[test]
+fn one_instance_that_fails_fails_its_generation() {
+    for desired in [deployment(2, &[("index", 2)]), tree(&[("index", 2)])] {
+        let mut world = World::new();
+        serving(&mut world, &with_instances(2, &deployment(1, &[("index", 1)])));
+        let old = world.table.clone();
+        world.want(&with_instances(2, &desired));
+        let starting = world.in_phase("Starting");
+        world.unit(&starting[0], UnitState::Active);
+        world.step(Event::Probed { unit: starting[0].clone(), result: Ok(()) });
+        world.unit(&starting[1], UnitState::Failed(ExitReason::Exited(1)));
+        assert!(matches!(world.last_outcome(), Outcome::Failed(_)));
+        assert!(world.units[&starting[0]], "the other one is stopped");
+        world.settle();
+        assert_eq!(world.table, old);
+        assert_eq!(world.units.len(), 2);
+    }
+}
+
+#[test]
+fn a_dead_instance_is_replaced_in_its_generation_and_the_others_serve_on() {
+    let mut world = World::new();
+    serving(&mut world, &with_instances(3, &deployment(1, &[("index", 1)])));
+    let units = world.in_phase("Serving");
+    world.unit(&units[1], UnitState::Failed(ExitReason::Signal(9)));
+    assert_eq!(world.table, BTreeSet::from([units[0].clone(), units[2].clone()]));
+    world.advance_to_deadline();
+    let successor = world.in_phase("Starting");
+    assert_eq!(successor.len(), 1);
+    assert_ne!(successor[0].port, units[1].port);
+    world.settle();
+    assert_eq!(world.table.len(), 3);
+    let generations: BTreeSet<_> = world.controller.generations().map(|t| t.generation).collect();
+    assert_eq!(generations, BTreeSet::from([Generation(1)]));
+    assert!(world.draining.is_empty());
+}
+
+#[test]
+fn instances_that_die_together_come_back_together() {
+    let mut world = World::new();
+    serving(&mut world, &with_instances(3, &deployment(1, &[("index", 1)])));
+    for unit in world.in_phase("Serving") {
+        world.unit(&unit, UnitState::Failed(ExitReason::Signal(9)));
+    }
+    let died = world.now;
+    world.advance_to_deadline();
+    assert_eq!(world.now - died, settings().restart_delay);
+    let starting = world.in_phase("Starting");
+    assert_eq!(starting.len(), 3);
+    world.unit(&starting[0], UnitState::Active);
+    world.step(Event::Probed { unit: starting[0].clone(), result: Ok(()) });
+    assert_eq!(world.table.len(), 1, "where nothing serves, the first does not wait");
+    world.settle();
+    assert_eq!(world.table.len(), 3);
+}
+
+#[test]
+fn other_numbers_of_instances_start_and_drain_the_difference_alone() {
+    let mut world = World::new();
+    let desired = deployment(1, &[("index", 1)]);
+    serving(&mut world, &with_instances(2, &desired));
+    let two = world.table.clone();
+    world.want(&with_instances(3, &desired));
+    assert_eq!(world.in_phase("Starting").len(), 1);
+    world.settle();
+    assert_eq!(world.last_outcome(), &Outcome::Switched);
+    assert_eq!(world.table.len(), 3);
+    assert!(world.table.is_superset(&two));
+    world.advance(Duration::from_secs(1));
+    world.want(&with_instances(2, &desired));
+    assert_eq!(world.table, two, "the youngest goes");
+    assert_eq!(world.draining.len(), 1);
+    world.settle();
+    assert_eq!(world.units.len(), 2);
+}
+
+#[test]
+fn a_generation_that_was_adopted_with_gaps_is_completed() {
+    let current = with_instances(3, &deployment(1, &[("index", 1)]));
+    let live = |port, generation| LiveUnit {
+        unit: UnitName { worker: name("index"), port: Port::new(port).unwrap() },
+        source: Source::Deployment(commit(1)),
+        generation: Generation(generation),
+        fingerprint: Md5::new([1; 16]),
+        main_pid: None,
+        state: UnitState::Active,
+    };
+    let found = vec![live(9000, 4), live(9001, 4), live(9002, 5)];
+    let remembered = vec![found[0].unit.clone(), found[1].unit.clone()];
+    let mut world = World::new();
+    world.units = found.iter().map(|live| (live.unit.clone(), false)).collect();
+    let begin = Event::Begin { current: Some(current.clone()), serving: remembered, found };
+    world.step(begin);
+    assert_eq!(world.table.len(), 2);
+    world.want(&current);
+    let starting = world.in_phase("Starting");
+    assert_eq!(starting.len(), 1);
+    let generations = || world.controller.generations().map(|t| (t.unit.clone(), t.generation));
+    assert!(generations().any(|it| it == (starting[0].clone(), Generation(4))));
+    world.settle();
+    assert_eq!(world.table.len(), 3);
+    assert_eq!(world.units.len(), 3);
+}
+
+#[test]
 fn lost_news_is_asked_for() {
     let mut world = World::new();
     serving(&mut world, &deployment(1, &[("index", 1)]));
@@ -546,7 +698,7 @@ fn the_end_stops_only_what_does_not_serve() {
 /// One thing that may happen at any moment.
 #[derive(Debug, Clone)]
 enum Happening {
-    Want { digit: u8, index: u8, api: Option<u8>, proven: bool },
+    Want { digit: u8, index: u8, api: Option<u8>, instances: usize, proven: bool },
     Active(prop::sample::Index),
     Probed(prop::sample::Index, bool),
     Drained(prop::sample::Index),
@@ -560,8 +712,9 @@ fn happening() -> impl Strategy<Value = Happening> {
     use Happening::*;
     let at = any::<prop::sample::Index>;
     prop_oneof![
-        2 => (0u8..4, 1u8..4, prop::option::of(1u8..3), any::<bool>())
-            .prop_map(|(digit, index, api, proven)| Want { digit, index, api, proven }),
+        2 => (1u8..4, 1u8..4, prop::option::of(1u8..3), 1usize..4, any::<bool>()).prop_map(
+            |(digit, index, api, instances, proven)| Want { digit, index, api, instances, proven }
+        ),
         5 => at().prop_map(Active),
         5 => (at(), prop::bool::weighted(0.9)).prop_map(|(at, ok)| Probed(at, ok)),
         4 => at().prop_map(Drained),
@@ -578,17 +731,21 @@ proptest! {
     /// Whatever happens in whatever order, the promises in `World::perform` hold, and when the
     /// world calms down what was wanted last is what serves, with nothing left over.
     #[test]
-    fn whatever_happens(story in prop::collection::vec(happening(), 1..80)) {
+    fn whatever_happens(
+        in_tree in any::<bool>(),
+        story in prop::collection::vec(happening(), 1..80),
+    ) {
         let mut world = World::new();
         let mut last = deployment(1, &[("index", 1)]);
         for happening in story {
             let units: Vec<UnitName> = world.units.keys().cloned().collect();
             let pick = |at: prop::sample::Index| (!units.is_empty()).then(|| at.get(&units).clone());
             match happening {
-                Happening::Want { digit, index, api, proven } => {
+                Happening::Want { digit, index, api, instances, proven } => {
                     let mut workers = vec![("index", index)];
                     workers.extend(api.map(|stuff| ("api", stuff)));
-                    last = if digit == 0 { tree(&workers) } else { deployment(digit, &workers) };
+                    last = if in_tree { tree(&workers) } else { deployment(digit, &workers) };
+                    last = with_instances(instances, &last);
                     world.step(Event::Desired { desired: Arc::clone(&last), proven });
                 }
                 Happening::Active(at) => {
@@ -643,8 +800,11 @@ proptest! {
         let wanted: BTreeMap<_, _> =
             last.workers.values().map(|w| (w.name.clone(), w.fingerprint)).collect();
         prop_assert_eq!(world.served(), wanted);
-        prop_assert_eq!(world.units.len(), last.workers.len());
-        prop_assert_eq!(world.controller.ports.leased(), last.workers.len());
+        let instances: usize =
+            last.workers.values().map(|worker| worker.settings.instances.count).sum();
+        prop_assert_eq!(world.table.len(), instances);
+        prop_assert_eq!(world.units.len(), instances);
+        prop_assert_eq!(world.controller.ports.leased(), instances);
     }
 }
 

@@ -1,19 +1,34 @@
 //! How many instances a generation has, and which of them get requests.
 
+use std::time::Duration;
+
 use super::section::Section;
 use super::settings::{InstanceOverrides, InstanceSettings, WorkerOverrides};
 
 /// The most instances of a generation.
 const MOST: u8 = 64;
 
+/// The longest of all times here: an hour.
+const HOUR: u64 = 3600;
+
 /// Reads the keys, which stand beside the other limits of a worker.
 pub(super) fn read(section: &mut Section<'_, '_>) -> InstanceOverrides {
-    InstanceOverrides { count: section.number("instances", 1..=MOST).map(usize::from) }
+    InstanceOverrides {
+        count: section.number("instances", 1..=MOST).map(usize::from),
+        slow_start: section.seconds("slow_start_seconds", 0..=HOUR),
+        eject_after: section.number("eject_after_failures", 0..=1000),
+        eject_for: section.seconds("eject_seconds", 1..=HOUR),
+    }
 }
 
 impl Default for InstanceSettings {
     fn default() -> Self {
-        Self { count: 1 }
+        Self {
+            count: 1,
+            slow_start: Duration::from_secs(10),
+            eject_after: 5,
+            eject_for: Duration::from_secs(10),
+        }
     }
 }
 
@@ -21,7 +36,12 @@ impl InstanceSettings {
     /// What `overrides` leaves of these.
     #[must_use]
     pub(super) fn with(&self, overrides: &InstanceOverrides) -> Self {
-        Self { count: overrides.count.unwrap_or(self.count) }
+        Self {
+            count: overrides.count.unwrap_or(self.count),
+            slow_start: overrides.slow_start.unwrap_or(self.slow_start),
+            eject_after: overrides.eject_after.unwrap_or(self.eject_after),
+            eject_for: overrides.eject_for.unwrap_or(self.eject_for),
+        }
     }
 
     /// What the first of `layers` that says something says, else these.

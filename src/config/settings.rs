@@ -289,6 +289,13 @@ pub struct WorkerDefaults {
 pub struct InstanceSettings {
     /// As many, each a unit; 1 to 64.
     pub count: usize,
+    /// How long the share of requests of a new instance grows, until it is as great as the others';
+    /// zero: at once.
+    pub slow_start: Duration,
+    /// After how many failures in a row an instance is left out for a while; 0: never.
+    pub eject_after: u32,
+    /// How long it is left out.
+    pub eject_for: Duration,
 }
 
 /// What `paths:` and `worker.yaml` may change of [`InstanceSettings`]; `None` leaves it.
@@ -296,6 +303,12 @@ pub struct InstanceSettings {
 pub struct InstanceOverrides {
     /// See [`InstanceSettings::count`].
     pub count: Option<usize>,
+    /// See [`InstanceSettings::slow_start`].
+    pub slow_start: Option<Duration>,
+    /// See [`InstanceSettings::eject_after`].
+    pub eject_after: Option<u32>,
+    /// See [`InstanceSettings::eject_for`].
+    pub eject_for: Option<Duration>,
 }
 
 /// What `paths:` may change of the defaults; `None` leaves it.

@@ -40,6 +40,11 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Whether the worker is at fault.
+    pub(crate) fn is_the_workers(&self) -> bool {
+        matches!(self, Self::Silent | Self::Broke(_) | Self::Garbage(_))
+    }
+
     /// What the client is told.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
@@ -69,12 +74,13 @@ impl<S: Socket> Exchange<'_, S> {
     ///
     /// A request that was never written is sent again over the next connection, whatever it is. One
     /// that was written to a connection which then died without an answer is sent once more if it is
-    /// safe (RFC 9110 section 9.2.1) and has no body. When the second was lost to the same death, it
-    /// goes elsewhere for once.
+    /// safe (RFC 9110 section 9.2.1) and has no body: to another instance if there are `others`. When
+    /// the second was lost to the same death, it goes elsewhere for once.
     pub(crate) async fn send(
         &mut self,
         target: &Arc<Target>,
         timeouts: UpstreamTimeouts,
+        others: bool,
     ) -> Result<Upstream, SendError> {
         let pool = &self.connection.core.pool;
         loop {
@@ -120,6 +126,9 @@ impl<S: Socket> Exchange<'_, S> {
                 return Err(SendError::Failed(Failure::Broke(error)));
             }
             self.lost_at = Some(Arc::clone(target));
+            if others {
+                return Err(SendError::Unreachable(error));
+            }
             target.tally(self.connection.core.thread).retries.add(1);
         }
     }

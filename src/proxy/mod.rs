@@ -12,6 +12,7 @@
 
 mod answer;
 mod arrival;
+pub mod balance;
 mod body;
 mod book;
 mod buffers;

@@ -49,9 +49,9 @@ fn is_readable(socket: &TcpStream) -> bool {
 }
 
 impl PooledTarget {
-    /// An address alone is not enough: a port is used again by later generations.
+    /// An address is not enough: a port is used again by later generations and instances.
     fn is(&self, target: &Target) -> bool {
-        self.target.addr == target.addr && self.target.generation == target.generation
+        std::ptr::eq(&*self.target, target)
     }
 }
 

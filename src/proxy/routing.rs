@@ -93,15 +93,16 @@ pub(crate) async fn claim_target(
             if route.targets.is_empty() {
                 return Look::unserved(connection, &route.worker);
             }
-            match route.targets.claim(fastrand::u32(..)) {
-                Some(claim) if dead.is_some_and(|dead| Arc::ptr_eq(dead, claim.target())) => {}
-                Some(claim) => {
-                    if let Some(visit) = visit {
-                        visit.made_by(claim.target().generation);
-                    }
-                    return Look::Found((Arc::clone(route), claim));
+            let ticket = fastrand::u64(..);
+            let claim = match dead {
+                None => route.targets.claim(ticket),
+                Some(dead) => route.targets.claim_other(ticket, dead),
+            };
+            if let Some(claim) = claim {
+                if let Some(visit) = visit {
+                    visit.made_by(claim.target().generation);
                 }
-                None => {}
+                return Look::Found((Arc::clone(route), claim));
             }
         }
         Look::held()

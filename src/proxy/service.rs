@@ -156,7 +156,7 @@ fn claim_at_once(
         return hit.map_or(Decision::Ponder, Decision::Give);
     }
     let Some(route) = table.lookup(path.decoded()) else { return Decision::Ponder };
-    let Some(claim) = route.targets.claim(fastrand::u32(..)) else { return Decision::Ponder };
+    let Some(claim) = route.targets.claim(fastrand::u64(..)) else { return Decision::Ponder };
     let mut text = core.buffers.text();
     forwarding::push_request(&mut text, head, path, route, &connection.client, &ask.id, &[]);
     Decision::Forward(Order { route: Arc::clone(route), claim, head: text })

@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
+use super::balance;
 use super::book::Book;
 use super::tally::WorkerFigures;
 use super::target::{Claim, Target};
@@ -80,7 +81,7 @@ impl PartialEq for PublicTree {
     }
 }
 
-/// Targets with weights. One of weight 1 today; instances and canaries later.
+/// Targets with weights: the instances of a generation.
 #[derive(Debug, Clone, Default)]
 pub struct WeightedTargets(Vec<(Arc<Target>, u32)>);
 
@@ -110,21 +111,58 @@ impl WeightedTargets {
         self.0.iter()
     }
 
-    /// Claims a target, each as likely as its weight, where `ticket` is any evenly spread number.
-    /// `None` when there is none, or when the one drawn has begun to drain: load the table again.
-    pub fn claim(&self, ticket: u32) -> Option<Claim> {
-        if let [(target, _)] = &*self.0 {
-            return target.claim();
+    /// How many targets there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Claims a target: the less busy of two that are drawn by weight, where `ticket` is any evenly
+    /// spread number. `None` when there is none, or when that has begun to drain: load the table
+    /// again.
+    pub fn claim(&self, ticket: u64) -> Option<Claim> {
+        match &*self.0 {
+            [(target, _)] => target.claim(),
+            _ => self.choose(ticket, None)?.claim(),
         }
+    }
+
+    /// The same, of those that are not `dead`.
+    pub fn claim_other(&self, ticket: u64, dead: &Arc<Target>) -> Option<Claim> {
+        self.choose(ticket, Some(dead))?.claim()
+    }
+
+    fn choose(&self, ticket: u64, dead: Option<&Arc<Target>>) -> Option<&Arc<Target>> {
         let total: u64 = self.0.iter().map(|(_, weight)| u64::from(*weight)).sum();
-        let mut point = u64::from(ticket).checked_rem(total)?;
-        for (target, weight) in &self.0 {
-            match point.checked_sub(u64::from(*weight)) {
-                Some(rest) => point = rest,
-                None => return target.claim(),
-            }
+        let at = |ticket: u64| {
+            let mut point = (ticket & 0xFFF_FFFF).checked_rem(total)?;
+            self.0.iter().position(|(_, weight)| match point.checked_sub(u64::from(*weight)) {
+                Some(rest) => {
+                    point = rest;
+                    false
+                }
+                None => true,
+            })
+        };
+        let (first, mut second) = (at(ticket)?, at(ticket >> 28)?);
+        if first == second {
+            second = (first + 1) % self.0.len();
         }
-        None
+        let target = |index: usize| &self.0[index % self.0.len()].0;
+        let is_dead = |target: &Arc<Target>| dead.is_some_and(|dead| Arc::ptr_eq(dead, target));
+        let is_out = |target: &Arc<Target>| is_dead(target) || target.is_ejected();
+        if !is_out(target(first)) && !is_out(target(second)) {
+            let chance = (ticket >> 56) as u8;
+            return Some(balance::better(target(first), target(second), chance));
+        }
+        // Where more than half are ejected, it is not they who are at fault.
+        let ejected = self.0.iter().filter(|(target, _)| target.is_ejected()).count();
+        let is_out = |target: &Arc<Target>| match ejected * 2 > self.0.len() {
+            true => is_dead(target),
+            false => is_out(target),
+        };
+        let from_first = (first..first + self.0.len()).map(target);
+        let from_first = from_first.filter(|target| !is_dead(target));
+        from_first.clone().find(|target| !is_out(target)).or_else(|| from_first.clone().next())
     }
 }
 
@@ -208,5 +246,68 @@ impl PublishedTable {
     /// For held requests: subscribe, look at the table, then await the next publication.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.version.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::balance::BalanceSettings;
+    use super::*;
+
+    /// So many instances, which one failure ejects.
+    fn instances(count: u16) -> WeightedTargets {
+        let settings = BalanceSettings {
+            eject_after: 1,
+            eject_for: Duration::from_secs(60),
+            ..BalanceSettings::default()
+        };
+        WeightedTargets::new((0..count).map(|number| {
+            let addr = ([127, 0, 0, 1], 9000 + number).into();
+            (Target::balanced("app".parse().unwrap(), Generation(1), addr, settings), 1)
+        }))
+    }
+
+    #[test]
+    fn the_less_busy_of_two_is_claimed() {
+        let targets = instances(4);
+        let mut random = fastrand::Rng::with_seed(1);
+        let claims: Vec<_> = (0..400).map(|_| targets.claim(random.u64(..)).unwrap()).collect();
+        let busy: Vec<_> = targets.iter().map(|(target, _)| target.in_flight()).collect();
+        assert_eq!(busy.iter().sum::<u64>(), 400);
+        // By chance alone they would differ by a score and more.
+        assert!(busy.iter().all(|count| count.abs_diff(100) <= 3), "{busy:?}");
+        drop(claims);
+    }
+
+    #[test]
+    fn what_is_ejected_or_dead_is_passed_over() {
+        let targets = instances(3);
+        let [first, second, _] = &*targets.0 else { unreachable!() };
+        first.0.standing().failed();
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..200 {
+            let claim = targets.claim(random.u64(..)).unwrap();
+            assert!(!Arc::ptr_eq(claim.target(), &first.0));
+            let other = targets.claim_other(random.u64(..), &second.0).unwrap();
+            assert!(Arc::ptr_eq(other.target(), &targets.0[2].0));
+        }
+    }
+
+    #[test]
+    fn when_most_are_ejected_all_are_asked() {
+        let targets = instances(3);
+        targets.0[..2].iter().for_each(|(target, _)| _ = target.standing().failed());
+        let mut random = fastrand::Rng::with_seed(1);
+        let seen: std::collections::BTreeSet<_> =
+            (0..200).map(|_| targets.claim(random.u64(..)).unwrap().target().addr).collect();
+        assert_eq!(seen.len(), 3);
+    }
+
+    #[test]
+    fn there_is_no_other_than_the_only_one() {
+        let targets = instances(1);
+        assert!(targets.claim_other(7, &targets.0[0].0).is_none());
     }
 }

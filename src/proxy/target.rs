@@ -1,4 +1,4 @@
-//! One generation as the data plane sees it: an address, and a count of the requests it owes.
+//! One instance of a generation as the data plane sees it: an address, and a count of the requests it owes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::balance::{BalanceSettings, Standing};
 use super::tally::{Tallies, Tally, WorkerFigures};
 use crate::ids::{Generation, WorkerName};
 
@@ -30,11 +31,22 @@ pub struct Target {
     tallies: Tallies,
     /// Ends event streams and tunnels once the drain limit has passed.
     cut: CancellationToken,
+    standing: Standing,
 }
 
 impl Target {
     /// A target that takes requests.
     pub fn new(worker: WorkerName, generation: Generation, addr: SocketAddr) -> Arc<Self> {
+        Self::balanced(worker, generation, addr, BalanceSettings::default())
+    }
+
+    /// The same, of which `settings` tell when it gets fewer than its like.
+    pub fn balanced(
+        worker: WorkerName,
+        generation: Generation,
+        addr: SocketAddr,
+        settings: BalanceSettings,
+    ) -> Arc<Self> {
         Arc::new(Self {
             worker,
             generation,
@@ -43,6 +55,7 @@ impl Target {
             drained: Notify::new(),
             tallies: Tallies::default(),
             cut: CancellationToken::new(),
+            standing: Standing::new(settings),
         })
     }
 
@@ -109,6 +122,15 @@ impl Target {
     /// with a close frame.
     pub fn cut_streams(&self) {
         self.cut.cancel();
+    }
+
+    pub(super) fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// Whether it failed so often in a row that others are preferred for a while.
+    pub fn is_ejected(&self) -> bool {
+        self.standing.is_ejected()
     }
 
     /// Cancelled once streams are to end.

@@ -174,6 +174,24 @@ async fn with_several_targets_a_dead_one_is_passed_over() {
     tokio::select! { () = answer => {} () = ask => {} }
 }
 
+#[tokio::test]
+async fn what_one_instance_lost_is_asked_of_another() {
+    let bed = Bed::new();
+    let (one, other) = (Worker::start(1).await, Worker::start(1).await);
+    let both = [(one.target.clone(), 1), (other.target.clone(), 1)];
+    bed.publish([route("/", WeightedTargets::new(both))]);
+    let mut client = bed.client().await;
+    client.get("/").await;
+    // Whichever it is: it is not asked again, though it would take connections.
+    let second = tokio::select! {
+        (_, upstream) = one.request() => { drop(upstream); &other }
+        (_, upstream) = other.request() => { drop(upstream); &one }
+    };
+    let (_, mut upstream) = second.request().await;
+    upstream.ok("second").await;
+    assert_eq!(client.message().await.text(), "second");
+}
+
 #[rstest]
 #[case::length("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npartial")]
 #[case::chunked("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n7\r\npartial\r\n")]

@@ -19,6 +19,7 @@ use super::super::service::{self, Ask, Order, Refusal};
 use super::super::socket::Socket;
 use super::super::table::Route;
 use super::super::tally::Tally;
+use super::super::target::Target;
 use super::super::tunnel::Tunnel;
 use super::{Connection, Next, Upgraded};
 
@@ -39,15 +40,20 @@ impl Connection {
         let mut exchange = Exchange::new(self, client, ask, visit, upload);
         self.tally(&order).requests.add(1);
         let upstream = loop {
-            match exchange.send(order.claim.target(), order.route.timeouts).await {
+            let others = order.route.targets.len() > 1;
+            match exchange.send(order.claim.target(), order.route.timeouts, others).await {
                 Ok(upstream) => break upstream,
                 Err(SendError::Gone) => return Next::Close,
                 Err(SendError::Failed(failure)) => {
+                    if failure.is_the_workers() {
+                        failed(order.claim.target());
+                    }
                     let refusal = self.explain(&failure, &order.route, &ask.id);
                     self.answered_for(&exchange, &order, failure.status());
                     return Box::pin(self.give_up(&mut exchange, refusal)).await;
                 }
                 Err(SendError::Unreachable(error)) => {
+                    failed(order.claim.target());
                     let head = exchange.client.head().to_vec();
                     let other = self.other_order(&head, ask, &order, hold, visit, &error);
                     match Box::pin(exchange.client.unless_gone(other)).await {
@@ -97,6 +103,11 @@ impl Connection {
         let tally = self.tally(&order);
         core.counters.responded(exchange.start.status);
         tally.responded(exchange.start.status);
+        if exchange.start.status >= 500 {
+            failed(order.claim.target());
+        } else {
+            order.claim.target().standing().succeeded();
+        }
         if exchange.start.is_event_stream {
             let (core, target) = (Rc::clone(core), Arc::clone(order.claim.target()));
             exchange.start.cut =
@@ -201,5 +212,15 @@ impl Connection {
         }
         let close = matches!(failure, Failure::Upload(_));
         Refusal { page: Page::Status(failure.status()), close }
+    }
+}
+
+/// Remembers that a target has failed a request, which may eject it for a while.
+fn failed(target: &Target) {
+    if target.standing().failed() {
+        tracing::warn!(
+            worker = %target.worker, generation = %target.generation, addr = %target.addr,
+            "fails again and again: other instances are preferred for a while"
+        );
     }
 }

@@ -7,9 +7,10 @@ use super::super::desired::Desired;
 use super::super::event::{Effect, Table};
 use super::super::probe::Probe;
 use super::{Actor, Done, now};
-use crate::config::settings::WorkerSettings;
+use crate::config::settings::{InstanceSettings, WorkerSettings};
 use crate::ids::{UnitName, WorkerName};
 use crate::launcher::Launcher;
+use crate::proxy::balance::BalanceSettings;
 use crate::proxy::table::{
     PublicTree, Route, RouteTable, Unrouted, UpstreamTimeouts, WeightedTargets,
 };
@@ -94,7 +95,9 @@ impl<L: Launcher> Actor<L> {
         let mut routes = Vec::with_capacity(workers.len() + unbuilt.len());
         for worker in workers.values() {
             let units = table.serving.iter().filter(|unit| unit.worker == worker.name);
-            let targets = WeightedTargets::new(units.map(|unit| (self.target(unit), 1)));
+            let targets = WeightedTargets::new(
+                units.map(|unit| (self.target(unit, &worker.settings.instances), 1)),
+            );
             routes.push(route(&worker.name, &worker.settings, &worker.public, targets));
         }
         for (name, worker) in unbuilt {
@@ -115,12 +118,17 @@ impl<L: Launcher> Actor<L> {
         }
     }
 
-    fn target(&mut self, unit: &UnitName) -> Arc<Target> {
+    fn target(&mut self, unit: &UnitName, instances: &InstanceSettings) -> Arc<Target> {
         let generation = self.controller.generations().find(|t| t.unit == *unit);
         let generation = generation.map(|t| t.generation).unwrap_or_default();
         let target = self.targets.entry(unit.clone()).or_insert_with(|| {
             let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, unit.port.get()));
-            Target::new(unit.worker.clone(), generation, addr)
+            let settings = BalanceSettings {
+                slow_start: instances.slow_start,
+                eject_after: instances.eject_after,
+                eject_for: instances.eject_for,
+            };
+            Target::balanced(unit.worker.clone(), generation, addr, settings)
         });
         Arc::clone(target)
     }

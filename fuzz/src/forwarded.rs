@@ -26,6 +26,7 @@ fn route(path: &str) -> Route {
         strip_prefix: true,
         timeouts: UpstreamTimeouts { response: limit, body_idle: limit },
         targets: WeightedTargets::single(Target::new(name(), Generation(1), addr)),
+        refused_until: None,
         public: vec![],
     }
 }

@@ -95,6 +95,7 @@ impl Site {
                 Generation(1),
                 worker(name),
             )),
+            refused_until: None,
             public: if name == PUBLISHER { vec![tree.clone()] } else { vec![] },
         });
         let table = PublishedTable::new();

@@ -162,6 +162,19 @@ pub struct WorkerStatus {
     pub draining: Vec<DrainingGeneration>,
     /// Why a generation failed last, until one succeeds.
     pub last_failure: Option<String>,
+    /// Restarts after deaths, since the start of the daemon's process.
+    #[serde(default)]
+    pub restarts: u64,
+    /// Whether requests wait for it while it does not serve.
+    #[serde(default)]
+    pub breaker: BreakerState,
+    /// When it is tried again; absent where it does not wait for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_attempt: Option<Timestamp>,
+    /// The last end of a process of it that nobody had asked tqserver for, since the start of the
+    /// daemon's process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_exit: Option<LastExit>,
     /// What of its sandbox is loosened, one item each: `ip_address_allow=10.0.0.0/8`; absent where
     /// nothing is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -203,6 +216,69 @@ pub struct InstanceStatus {
     /// How many processors it kept busy in the last ten seconds; absent as the worker's is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpus_busy: Option<f64>,
+}
+
+/// Whether requests wait for a worker that does not serve.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BreakerState {
+    /// They are held for the next generation.
+    #[default]
+    Closed,
+    /// It failed too often in a row: they are answered 503 at once until it is tried again.
+    Open,
+    /// It is being tried again: they are answered 503 at once until that serves. It closes when a
+    /// generation has served for 30 seconds.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half open",
+        }
+    }
+}
+
+/// How a process of a worker ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastExit {
+    /// What ended it.
+    pub kind: ExitKind,
+    /// The exit status where it `exited`, the number of the `signal`; else absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<i32>,
+    /// The same in words, for people.
+    pub reason: String,
+    /// Of which generation it was.
+    pub generation: Generation,
+    /// The unit that ran it.
+    pub unit: UnitName,
+    /// When.
+    pub at: Option<Timestamp>,
+}
+
+/// What ended a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitKind {
+    /// It ended itself, with a status that is not 0.
+    Exited,
+    /// A signal.
+    Signal,
+    /// The kernel, as it had used all the memory it may use.
+    OutOfMemory,
+    /// systemd, as it missed its watchdog.
+    Watchdog,
+    /// systemd, as it did not start or stop in time.
+    Timeout,
+    /// Somebody stopped its unit, or it ended itself with status 0.
+    Stopped,
+    /// Anything else.
+    Other,
 }
 
 /// Where a worker stands: the states of its newest generation, and what is between two.

@@ -173,7 +173,7 @@ pub struct RolloutSettings {
     pub port_range_end: u16,
     /// Wait before the first probe of a worker that cannot notify.
     pub startup_delay: Duration,
-    /// Wait before a crashed worker's first restart; later ones wait longer.
+    /// Wait before a crashed worker's second restart in a row; later ones wait longer.
     pub restart_delay: Duration,
     /// From SIGTERM to SIGKILL.
     pub shutdown_grace_period: Duration,

@@ -10,7 +10,8 @@ use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Painter, Role, printable, printable_lines};
 use crate::admin::api::{
-    DrainingGeneration, InstanceStatus, ServerState, Status, WorkerLoad, WorkerState, WorkerStatus,
+    BreakerState, DrainingGeneration, InstanceStatus, ServerState, Status, WorkerLoad, WorkerState,
+    WorkerStatus,
 };
 use crate::config::settings::Mode;
 use crate::ids::{CommitId, UnitName};
@@ -76,7 +77,30 @@ fn render(status: &Status, now: Timestamp, paint: Painter) -> String {
             lines.push(format!("{mark} {}: {}", worker.name, printable(failure)));
         }
     }
+    lines.extend(status.workers.iter().filter_map(|worker| recovery(worker, now, paint)));
     lines.join("\n")
+}
+
+/// What became of a worker that died: `! index: g2 killed by signal 9 40s ago, restarted once`.
+fn recovery(worker: &WorkerStatus, now: Timestamp, paint: Painter) -> Option<String> {
+    let mut parts = Vec::new();
+    if let Some(exit) = &worker.last_exit {
+        let ago = exit.at.map_or_else(String::new, |at| format!(" {} ago", age(at, now)));
+        parts.push(format!("{} {}{ago}", exit.generation, printable(&exit.reason)));
+    }
+    match worker.restarts {
+        0 => {}
+        1 => parts.push("restarted once".to_owned()),
+        times => parts.push(format!("restarted {times} times")),
+    }
+    if worker.breaker != BreakerState::Closed {
+        parts.push(format!("breaker {}", worker.breaker.as_str()));
+    }
+    if let Some(at) = worker.next_attempt {
+        parts.push(format!("next attempt in {}", age(now, at)));
+    }
+    let mark = paint.paint(Role::Warning, "!");
+    (!parts.is_empty()).then(|| format!("{mark} {}: {}", worker.name, parts.join(", ")))
 }
 
 /// `● serving a1b2c3d (main v1.2.3)   up 3d   desired = actual`

@@ -13,21 +13,23 @@ use super::reloads::Reloads;
 use super::retention;
 use super::samples::Samples;
 use crate::admin::api::{
-    Control, Counters, DrainingGeneration, FailedDeployment, Initiator, InstanceStatus,
-    PastRollout, PastRollouts, ReloadOutcome, ReloadVerdict, SCHEMA, ServerState, Status,
-    WorkerState, WorkerStatus,
+    BreakerState, Control, Counters, DrainingGeneration, ExitKind, FailedDeployment, Initiator,
+    InstanceStatus, LastExit, PastRollout, PastRollouts, ReloadOutcome, ReloadVerdict, SCHEMA,
+    ServerState, Status, WorkerState, WorkerStatus,
 };
 use crate::admin::feed::Feed;
 use crate::admin::retention::Retention;
 use crate::config::settings::{DeploymentSettings, Mode};
 use crate::ids::{CommitId, WorkerName};
-use crate::launcher::Source;
+use crate::launcher::{ExitReason, Source};
 use crate::proxy::CountersReader;
 use crate::proxy::table::PublishedTable;
 use crate::rollout::actor::RolloutHandle;
+use crate::rollout::controller::Breaker;
+use crate::rollout::event::Cause;
 use crate::rollout::report::{Report, ReportResult};
 use crate::rollout::state::HistoryEntry;
-use crate::rollout::status::{GenerationSnapshot, Snapshot, WorkerSnapshot};
+use crate::rollout::status::{ExitSnapshot, GenerationSnapshot, Snapshot, WorkerSnapshot};
 use crate::tls::PublishedTls;
 
 /// What is counted and watched.
@@ -244,7 +246,7 @@ fn worker_status(worker: &WorkerSnapshot) -> Option<WorkerStatus> {
     let newest = of(&["Serving"]).or_else(|| of(&["Starting", "Probing", "Ready"]));
     let state = match newest.and_then(state) {
         Some(state) => state,
-        None if worker.restart_due => WorkerState::Backoff,
+        None if worker.next_attempt.is_some() => WorkerState::Backoff,
         None => WorkerState::Stopped,
     };
     let number = newest.map(|generation| generation.generation);
@@ -270,6 +272,14 @@ fn worker_status(worker: &WorkerSnapshot) -> Option<WorkerStatus> {
         instances: if several { instances } else { Vec::new() },
         draining: worker.generations.iter().filter_map(draining).collect(),
         last_failure: worker.last_failure.clone(),
+        restarts: worker.restarts,
+        breaker: match worker.breaker {
+            Breaker::Closed => BreakerState::Closed,
+            Breaker::Open => BreakerState::Open,
+            Breaker::HalfOpen => BreakerState::HalfOpen,
+        },
+        next_attempt: worker.next_attempt,
+        last_exit: worker.last_exit.as_ref().map(last_exit),
         loosened: worker.loosened.clone(),
     })
 }
@@ -294,6 +304,28 @@ fn instance(generation: &GenerationSnapshot) -> Option<InstanceStatus> {
         memory_bytes: None,
         cpus_busy: None,
     })
+}
+
+fn last_exit(exit: &ExitSnapshot) -> LastExit {
+    let (kind, code) = match &exit.cause {
+        Cause::Exited(ExitReason::Exited(status)) => (ExitKind::Exited, Some(*status)),
+        Cause::Exited(ExitReason::Signal(signal)) => (ExitKind::Signal, Some(*signal)),
+        Cause::Exited(ExitReason::OutOfMemory) => (ExitKind::OutOfMemory, None),
+        Cause::Exited(ExitReason::Watchdog) => (ExitKind::Watchdog, None),
+        Cause::Exited(ExitReason::Timeout) => (ExitKind::Timeout, None),
+        Cause::Stopped => (ExitKind::Stopped, None),
+        Cause::Exited(ExitReason::Other(_)) | Cause::Probe(_) | Cause::Refused(_) => {
+            (ExitKind::Other, None)
+        }
+    };
+    LastExit {
+        kind,
+        code,
+        reason: exit.cause.to_string(),
+        generation: exit.generation,
+        unit: exit.unit.clone(),
+        at: exit.at,
+    }
 }
 
 fn draining(generation: &GenerationSnapshot) -> Option<DrainingGeneration> {

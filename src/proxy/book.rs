@@ -90,6 +90,7 @@ mod tests {
             timeouts: UpstreamTimeouts { response: second, body_idle: second },
             targets: WeightedTargets::single(Arc::clone(target)),
             public: Vec::new(),
+            refused_until: None,
         }))
     }
 

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS,
@@ -40,22 +41,28 @@ pub(crate) enum Page {
     Building(WorkerName),
     /// 503, as the worker could not be built and nothing of it serves.
     BuildFailed(WorkerName, Arc<Problems>),
+    /// 503, as the worker fails again and again.
+    Failing {
+        /// When it is tried again.
+        until: Instant,
+    },
 }
 
 impl Page {
     fn status(&self) -> StatusCode {
         match self {
             Self::Status(status) => *status,
-            Self::NothingDeployed | Self::Building(_) | Self::BuildFailed(..) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::NothingDeployed
+            | Self::Building(_)
+            | Self::BuildFailed(..)
+            | Self::Failing { .. } => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     /// What stands below the status, a sentence or two a line.
     fn lines(&self) -> Vec<Cow<'static, str>> {
         match self {
-            Self::Status(_) => vec![],
+            Self::Status(_) | Self::Failing { .. } => vec![],
             Self::NothingDeployed => [
                 "tqserver is running, and nothing is deployed yet.",
                 "Is this your server? `tqctl build` in a project makes a deployment. Deployments go \
@@ -71,6 +78,18 @@ impl Page {
             Self::BuildFailed(worker, _) => {
                 vec![format!("The worker `{worker}` could not be built.").into()]
             }
+        }
+    }
+
+    /// `Retry-After`, for 503.
+    fn retry_after(&self) -> HeaderValue {
+        match self {
+            // Rounded up: the attempt takes a moment, too.
+            Self::Failing { until } => {
+                let wait = until.saturating_duration_since(Instant::now());
+                HeaderValue::from(wait.as_secs() + 1)
+            }
+            _ => RETRY_AFTER_SECONDS,
         }
     }
 
@@ -105,7 +124,7 @@ pub(crate) fn response(
     fields.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     match status {
         StatusCode::SERVICE_UNAVAILABLE => {
-            fields.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+            fields.insert(RETRY_AFTER, page.retry_after());
         }
         StatusCode::METHOD_NOT_ALLOWED => {
             fields.insert(ALLOW, METHODS);

@@ -130,6 +130,7 @@ mod tests {
             strip_prefix: true,
             timeouts: UpstreamTimeouts { response: IDLE_LIMIT, body_idle: IDLE_LIMIT },
             targets: WeightedTargets::single(Arc::clone(&target)),
+            refused_until: None,
             public: vec![],
         }]);
         let pool = Pool::default();

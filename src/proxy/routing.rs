@@ -12,7 +12,6 @@ use super::path::RequestPath;
 use super::service::Refusal;
 use super::table::{Route, RouteTable, Unrouted};
 use super::target::{Claim, Target};
-use crate::ids::WorkerName;
 
 /// How often a claim may be refused in a row before the request waits for a publication. One
 /// refusal is what a swap costs, as the table without the target is published before its drain.
@@ -42,11 +41,15 @@ impl<T> Look<T> {
         Self::Wait(Page::Status(StatusCode::SERVICE_UNAVAILABLE))
     }
 
-    /// What it means that nothing serves a worker. In development its build may be the reason.
-    fn unserved(connection: &Connection, worker: &WorkerName) -> Self {
-        let Some(live) = &connection.core.live else { return Self::held() };
-        match live.build(worker) {
-            None => Self::held(),
+    /// What it means that nothing serves a route. In development its build may be the reason.
+    fn unserved(connection: &Connection, route: &Route) -> Self {
+        let worker = &route.worker;
+        let unbuilt = connection.core.live.as_ref().and_then(|live| live.build(worker));
+        match unbuilt {
+            None => match route.refused_until {
+                None => Self::held(),
+                Some(until) => Self::None(Page::Failing { until }),
+            },
             Some(Standing::Building) => Self::Wait(Page::Building(worker.clone())),
             Some(Standing::Failed(problems)) => {
                 Self::None(Page::BuildFailed(worker.clone(), problems))
@@ -91,7 +94,7 @@ pub(crate) async fn claim_target(
                 visit.of_worker(&route.worker);
             }
             if route.targets.is_empty() {
-                return Look::unserved(connection, &route.worker);
+                return Look::unserved(connection, route);
             }
             let ticket = fastrand::u64(..);
             let claim = match dead {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
@@ -48,6 +48,9 @@ pub struct Route {
     pub timeouts: UpstreamTimeouts,
     /// The generations that serve it; empty while none is ready, and then requests are held.
     pub targets: WeightedTargets,
+    /// While none is ready: until when there is no use in holding, as the worker fails again and
+    /// again. Requests are refused meanwhile, and until an attempt has got ready.
+    pub refused_until: Option<Instant>,
     /// Where `/static/<worker>/…` is served from, nearest first: in development the worker's own
     /// tree, then the shared one. Empty when the worker has no public files.
     pub public: Vec<PublicTree>,

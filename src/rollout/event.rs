@@ -1,5 +1,6 @@
 //! What the controller is told, and what it wants done.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -119,6 +120,8 @@ pub struct Table {
     pub deployment: Arc<Desired>,
     /// Each worker's units; a worker that has none ready is absent, and requests for it are held.
     pub serving: Vec<UnitName>,
+    /// Those of the absent for which requests are refused rather than held, and until when.
+    pub refused: BTreeMap<WorkerName, Instant>,
 }
 
 /// How a rollout ended.

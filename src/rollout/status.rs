@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::controller::Controller;
+use super::controller::{Breaker, Controller};
+use super::event::Cause;
 use super::generation::Phase;
 use super::state::{DeploymentRef, FailedDeployment, HistoryEntry, State};
 use crate::ids::{CommitId, Generation, Md5, RoutePath, UnitName, WorkerName};
@@ -54,12 +55,31 @@ pub struct WorkerSnapshot {
     pub instances: usize,
     /// The instances of its generations, oldest first.
     pub generations: Vec<GenerationSnapshot>,
-    /// Whether it waits for its next attempt.
-    pub restart_due: bool,
+    /// When its next attempt is due, if it waits for one.
+    pub next_attempt: Option<Timestamp>,
+    /// Restarts after deaths, since this process began.
+    pub restarts: u64,
+    /// Whether requests wait for its next attempt while nothing of it serves.
+    pub breaker: Breaker,
+    /// Its last end that nobody here had asked for.
+    pub last_exit: Option<ExitSnapshot>,
     /// Why a generation of it failed last, until one serves.
     pub last_failure: Option<String>,
     /// What of its sandbox is loosened in the published deployment.
     pub loosened: Vec<String>,
+}
+
+/// How a process of a worker ended.
+#[derive(Debug, Clone)]
+pub struct ExitSnapshot {
+    /// Of which generation it was.
+    pub generation: Generation,
+    /// The unit that ran it.
+    pub unit: UnitName,
+    /// How it ended.
+    pub cause: Cause,
+    /// When we heard of it.
+    pub at: Option<Timestamp>,
 }
 
 /// One instance of a generation.
@@ -101,6 +121,7 @@ impl Snapshot {
     ) -> Self {
         let current = controller.current();
         let blank = |name: &WorkerName| {
+            let recovery = controller.recovery(name);
             let settings = current.and_then(|current| {
                 current.settings().find(|(other, _)| *other == name).map(|(_, settings)| settings)
             });
@@ -110,7 +131,15 @@ impl Snapshot {
                 route: settings.map(|settings| settings.route.clone()),
                 instances: settings.map_or(0, |settings| settings.instances.count),
                 generations: Vec::new(),
-                restart_due: controller.restart_due_for(name),
+                next_attempt: recovery.next_attempt.and_then(|at| date_of(at, now)),
+                restarts: recovery.restarts,
+                breaker: recovery.breaker,
+                last_exit: recovery.last_exit.map(|exit| ExitSnapshot {
+                    generation: exit.generation,
+                    unit: exit.unit.clone(),
+                    cause: exit.cause.clone(),
+                    at: date_of(exit.at, now),
+                }),
                 last_failure: controller.last_failure(name).map(ToString::to_string),
                 loosened: settings.map(|settings| settings.sandbox.loosened()).unwrap_or_default(),
             }
@@ -159,7 +188,8 @@ impl Snapshot {
 /// The date of a moment of the steady clock, for people.
 fn date_of(moment: Instant, now: Instant) -> Option<Timestamp> {
     let ago = SignedDuration::try_from(now.saturating_duration_since(moment)).ok()?;
-    Timestamp::now().checked_sub(ago).ok()
+    let ahead = SignedDuration::try_from(moment.saturating_duration_since(now)).ok()?;
+    Timestamp::now().checked_sub(ago).ok()?.checked_add(ahead).ok()
 }
 
 /// One line, for `systemctl status`.

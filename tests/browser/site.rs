@@ -141,6 +141,7 @@ impl Site {
             strip_prefix: true,
             timeouts: UpstreamTimeouts { response: FOREVER, body_idle: FOREVER },
             targets,
+            refused_until: None,
             public: vec![PublicTree { root, path: self.public.path().to_owned(), digest: None }],
         }]));
     }

@@ -10,8 +10,9 @@ use std::thread::JoinHandle;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tqserver::admin::api::{
-    Control, Counters, DrainingGeneration, FailedDeployment, PastRollouts, ReloadOutcome,
-    ReloadVerdict, SCHEMA, ServerState, Status, WorkerLoad, WorkerState, WorkerStatus,
+    BreakerState, Control, Counters, DrainingGeneration, ExitKind, FailedDeployment, LastExit,
+    PastRollouts, ReloadOutcome, ReloadVerdict, SCHEMA, ServerState, Status, WorkerLoad,
+    WorkerState, WorkerStatus,
 };
 use tqserver::admin::feed::Feed;
 use tqserver::admin::retention::Retention;
@@ -169,6 +170,10 @@ fn worker(name: &str, generation: u64, port: u16, commit_id: &str) -> WorkerStat
         instances: Vec::new(),
         draining: Vec::new(),
         last_failure: None,
+        restarts: 0,
+        breaker: BreakerState::Closed,
+        next_attempt: None,
+        last_exit: None,
         loosened: Vec::new(),
         name,
     }
@@ -226,6 +231,17 @@ pub(crate) fn degraded() -> Status {
     users.state = WorkerState::Backoff;
     (users.generation, users.port, users.unit, users.commit) = (None, None, None, None);
     users.last_failure = Some("out of memory".to_owned());
+    (users.restarts, users.breaker) = (6, BreakerState::Open);
+    // Overdue, so that the wait is a constant, like the past.
+    users.next_attempt = Some(jiff::Timestamp::UNIX_EPOCH);
+    users.last_exit = Some(LastExit {
+        kind: ExitKind::OutOfMemory,
+        code: None,
+        reason: "out of memory".to_owned(),
+        generation: Generation(9),
+        unit: "tq-worker@api_users-9021.service".parse().unwrap(),
+        at: Some(status.started_at),
+    });
     status
 }
 

@@ -195,6 +195,7 @@ pub(crate) fn route(path: &str, targets: WeightedTargets) -> Route {
         strip_prefix: true,
         timeouts: UpstreamTimeouts { response: FOREVER, body_idle: FOREVER },
         targets,
+        refused_until: None,
         public: vec![],
     }
 }

@@ -1,9 +1,9 @@
 //! Requests that wait for a worker.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rstest::rstest;
-use tqserver::proxy::table::{RouteTable, WeightedTargets};
+use tqserver::proxy::table::{Route, RouteTable, WeightedTargets};
 
 use crate::bed::{Bed, Worker, route, settings};
 
@@ -59,6 +59,32 @@ async fn a_hold_that_passes_is_503_with_retry_after(#[case] decided: bool, #[cas
     let answer = client.message().await;
     assert_eq!(answer.status(), 503);
     assert!(answer.header("retry-after").is_some());
+}
+
+#[tokio::test]
+async fn while_a_worker_fails_again_and_again_nobody_waits_for_it() {
+    let bed = Bed::new();
+    let mut early = bed.client().await;
+    early.get("/").await;
+    bed.until("the hold", |c| c.held == 1).await;
+    let until = Instant::now() + Duration::from_secs(10);
+    let none = || route("/", WeightedTargets::default());
+    bed.publish([Route { refused_until: Some(until), ..none() }]);
+    let mut late = bed.client().await;
+    late.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi").await;
+    for client in [&mut early, &mut late] {
+        let answer = client.message().await;
+        assert_eq!(answer.status(), 503);
+        let after: u64 = answer.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=10).contains(&after), "what is left of the wait: {after}");
+    }
+    // Its attempt is under way: there is no telling when it ends.
+    bed.publish([Route { refused_until: Some(Instant::now()), ..none() }]);
+    early.get("/").await;
+    assert_eq!(early.message().await.header("retry-after").as_deref(), Some("1"));
+    bed.publish([none()]);
+    early.get("/").await;
+    bed.until("the hold", |c| c.held == 1).await;
 }
 
 #[tokio::test]

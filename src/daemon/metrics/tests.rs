@@ -23,7 +23,10 @@ fn render(count: usize) -> String {
         pinned: None,
         instances: 1,
         generations: Vec::new(),
-        restart_due: false,
+        next_attempt: None,
+        restarts: 0,
+        breaker: crate::rollout::controller::Breaker::Closed,
+        last_exit: None,
         last_failure: None,
         loosened: Vec::new(),
     };

@@ -123,7 +123,8 @@ impl<L: Launcher> Actor<L> {
         let state_history = state.history.clone();
         let rollout = settings.rollout.clone();
         let ports = PortPool::new(rollout.port_range_start, rollout.port_range_end, can_bind);
-        let controller = Controller::new(rollout.clone(), ports, state.generations.clone());
+        let controller =
+            Controller::new(rollout.clone(), ports, state.generations.clone(), fastrand::u64(..));
         let (commands, inbox) = mpsc::channel(64);
         let (snapshot, seen) = watch::channel(Arc::default());
         let mut actor = Self {

@@ -98,7 +98,9 @@ impl<L: Launcher> Actor<L> {
             let targets = WeightedTargets::new(
                 units.map(|unit| (self.target(unit, &worker.settings.instances), 1)),
             );
-            routes.push(route(&worker.name, &worker.settings, &worker.public, targets));
+            let route = route(&worker.name, &worker.settings, &worker.public, targets);
+            let refused_until = table.refused.get(&worker.name).copied();
+            routes.push(Route { refused_until, ..route });
         }
         for (name, worker) in unbuilt {
             let targets = WeightedTargets::default();
@@ -158,6 +160,7 @@ fn route(
             body_idle: settings.write_timeout,
         },
         targets,
+        refused_until: None,
         public: public.to_vec(),
     }
 }

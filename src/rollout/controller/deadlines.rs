@@ -14,13 +14,13 @@ impl Controller {
     pub fn next_deadline(&self) -> Option<Instant> {
         let phases = self.generations.values().filter_map(|tracked| self.overdue_at(tracked));
         let restarts = self.restarts.values().filter_map(|restart| restart.due);
-        phases.chain(restarts).min()
+        let stable = self.restarts.keys().filter_map(|worker| self.stable_at(worker));
+        phases.chain(restarts).chain(stable).min()
     }
 
     /// Does what is due.
     pub(super) fn tick(&mut self, now: Instant, out: &mut Vec<Effect>) {
         self.drain_deadlines(now, out);
-        self.restart_due(now, out);
         let overdue = self.generations.values().any(|tracked| {
             !matches!(tracked.phase(), Phase::Draining { .. })
                 && self.overdue_at(tracked).is_some_and(|due| due <= now)

@@ -16,7 +16,7 @@ mod switch;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -28,6 +28,7 @@ use crate::config::settings::RolloutSettings;
 use crate::ids::{Generation, UnitName, WorkerName};
 use crate::launcher::{StartRequest, UnitState};
 use recovery::Restart;
+pub use recovery::{Breaker, Exit, Recovery};
 use switch::Rollout;
 
 /// The state of all generations, and the rules by which it changes.
@@ -43,6 +44,11 @@ pub struct Controller {
     rollout: Option<Rollout>,
     rollouts_begun: u64,
     restarts: BTreeMap<WorkerName, Restart>,
+    /// Whose requests are refused in the published table, see [`Table::refused`].
+    refused_published: BTreeMap<WorkerName, Instant>,
+    /// Units that are on their end without our having told them to.
+    dying: BTreeSet<UnitName>,
+    random: fastrand::Rng,
     /// Why a worker's generation failed last, until one serves.
     last_failures: BTreeMap<WorkerName, Cause>,
     /// When [`Effect::Reconcile`] was last asked for.
@@ -51,11 +57,13 @@ pub struct Controller {
 }
 
 impl Controller {
-    /// A controller that knows of nothing yet. `numbers` are the last generation numbers used.
+    /// A controller that knows of nothing yet. `numbers` are the last generation numbers used; with
+    /// the same `seed` it decides the same again.
     pub fn new(
         settings: RolloutSettings,
         ports: PortPool,
         numbers: BTreeMap<WorkerName, Generation>,
+        seed: u64,
     ) -> Self {
         Self {
             settings,
@@ -66,6 +74,9 @@ impl Controller {
             rollout: None,
             rollouts_begun: 0,
             restarts: BTreeMap::new(),
+            refused_published: BTreeMap::new(),
+            dying: BTreeSet::new(),
+            random: fastrand::Rng::with_seed(seed),
             last_failures: BTreeMap::new(),
             reconciled: None,
             ending: false,
@@ -82,6 +93,7 @@ impl Controller {
     pub fn step(&mut self, now: Instant, event: Event) -> Vec<Effect> {
         let mut effects = Vec::new();
         let out = &mut effects;
+        self.note_stable(now);
         match event {
             Event::Begin { current, serving, found } => {
                 self.adopt(now, current, &serving, found, out);
@@ -98,6 +110,9 @@ impl Controller {
             Event::Tick => self.tick(now, out),
             Event::Shutdown => self.shut_down(now, out),
         }
+        // A death that is to be made good at once needs no tick.
+        self.restart_due(now, out);
+        self.publish_refused(out);
         effects
     }
 
@@ -119,11 +134,6 @@ impl Controller {
     /// Why a worker's generation failed last; `None` once another serves.
     pub fn last_failure(&self, worker: &WorkerName) -> Option<&Cause> {
         self.last_failures.get(worker)
-    }
-
-    /// Whether a worker waits for its next attempt.
-    pub fn restart_due_for(&self, worker: &WorkerName) -> bool {
-        self.restarts.get(worker).is_some_and(|restart| restart.due.is_some())
     }
 
     /// The last number each worker's generations got.
@@ -178,14 +188,17 @@ impl Controller {
                 }
             }
             UnitState::Active => {}
-            UnitState::Deactivating if matches!(phase, Phase::Serving { .. }) => {
-                self.advance(unit, Phase::Stopping { since: now }, out);
-                out.push(Effect::Warn(format!("{unit} is being stopped by somebody else")));
-                self.publish(out);
-                out.push(Effect::Drain(unit.clone()));
-                self.schedule_restart(now, &unit.worker, None);
+            UnitState::Deactivating => {
+                // It may have died, and its children live on; why is told when they have ended.
+                if let Phase::Serving { since } = phase {
+                    self.dying.insert(unit.clone());
+                    self.advance(unit, Phase::Stopping { since: now }, out);
+                    out.push(Effect::Warn(format!("{unit} is about to end, and not by our wish")));
+                    self.publish(out);
+                    out.push(Effect::Drain(unit.clone()));
+                    self.schedule_restart(now, &unit.worker, Some(now - since));
+                }
             }
-            UnitState::Deactivating => {}
             UnitState::Inactive => self.lost(now, unit, Cause::Stopped, out),
             UnitState::Failed(reason) => self.lost(now, unit, Cause::Exited(reason), out),
         }
@@ -195,6 +208,10 @@ impl Controller {
     fn lost(&mut self, now: Instant, unit: &UnitName, cause: Cause, out: &mut Vec<Effect>) {
         let Some(tracked) = self.generations.get(unit) else { return };
         let (phase, label) = (tracked.phase(), tracked.to_string());
+        let by_itself = self.dying.remove(unit) || !matches!(phase, Phase::Stopping { .. });
+        if by_itself && matches!(cause, Cause::Exited(_) | Cause::Stopped) {
+            self.note_exit(now, unit, cause.clone());
+        }
         if phase.is_before_serving() {
             self.advance(unit, Phase::Failed, out);
             self.failed(now, unit, cause, out);
@@ -278,10 +295,12 @@ impl Controller {
     }
 
     /// Publishes the current deployment's routes with all that serves now.
-    fn publish(&self, out: &mut Vec<Effect>) {
+    fn publish(&mut self, out: &mut Vec<Effect>) {
         if let Some(deployment) = self.current.clone() {
+            let refused = self.refused();
+            self.refused_published.clone_from(&refused);
             let serving = self.serving().into_values().flat_map(|serving| serving.units).collect();
-            out.push(Effect::Publish(Table { deployment, serving }));
+            out.push(Effect::Publish(Table { deployment, serving, refused }));
         }
     }
 }

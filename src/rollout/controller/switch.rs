@@ -9,6 +9,7 @@ use super::super::event::{Cause, Effect, Failure, Outcome, RolloutId, Verdict};
 use super::super::generation::{Phase, Tracked};
 use super::super::plan::plan;
 use super::Controller;
+use super::recovery::Restart;
 use crate::ids::{UnitName, WorkerName};
 
 /// A deployment on its way.
@@ -115,7 +116,7 @@ impl Controller {
         }
         for (worker, generation, lacking) in to_start.into_iter().filter(|(.., n)| *n > 0) {
             let name = &worker.name;
-            self.restarts.remove(name);
+            self.restarts.entry(name.clone()).and_modify(Restart::begin_anew);
             let (units, asked) = self.launch_instances(now, worker, generation, lacking, out);
             rollout.waiting.extend(units);
             if let Err(cause) = asked {

@@ -10,7 +10,7 @@ use super::super::desired::{Desired, DesiredWorker};
 use super::super::event::{Cause, Effect, Event, Outcome, RolloutId, Verdict};
 use super::super::generation::Phase;
 use super::super::ports::PortPool;
-use super::Controller;
+use super::{Breaker, Controller};
 use crate::config::settings::{InstanceSettings, Ready, RolloutSettings, WorkerSettings};
 use crate::ids::{CommitId, Generation, Md5, Port, RoutePath, UnitName, WorkerName};
 use crate::launcher::{ExitReason, LiveUnit, Source, StartRequest, UnitState};
@@ -100,6 +100,7 @@ struct World {
     /// Units that systemd has, and whether they were told to stop.
     units: BTreeMap<UnitName, bool>,
     table: BTreeSet<UnitName>,
+    refused: BTreeMap<WorkerName, Instant>,
     draining: BTreeSet<UnitName>,
     probing: BTreeSet<UnitName>,
     verdicts: Vec<(RolloutId, Verdict)>,
@@ -111,9 +112,10 @@ impl World {
         let ports = PortPool::new(9000, 9999, |_| true);
         Self {
             now: Instant::now(),
-            controller: Controller::new(settings(), ports, BTreeMap::new()),
+            controller: Controller::new(settings(), ports, BTreeMap::new(), 7),
             units: BTreeMap::new(),
             table: BTreeSet::new(),
+            refused: BTreeMap::new(),
             draining: BTreeSet::new(),
             probing: BTreeSet::new(),
             verdicts: Vec::new(),
@@ -153,6 +155,9 @@ impl World {
                         of_worker.entry(&tracked.unit.worker).or_default().push(tracked.generation);
                     }
                 }
+                for worker in table.refused.keys() {
+                    assert!(!of_worker.contains_key(worker), "{worker} serves, and is refused");
+                }
                 for (worker, generations) in of_worker {
                     let same = generations.iter().all(|other| *other == generations[0]);
                     assert!(same, "two generations of {worker} serve");
@@ -160,6 +165,7 @@ impl World {
                     let count = generations.len();
                     assert!(count <= wanted, "{worker} is served {count} times");
                 }
+                self.refused.clone_from(&table.refused);
             }
             Effect::Drain(unit) => {
                 assert!(!self.table.contains(unit), "{unit} drains while it is published");
@@ -401,24 +407,134 @@ fn a_removed_worker_drains() {
 }
 
 #[test]
-fn the_dead_get_successors_and_wait_longer_each_time() {
+fn the_first_death_is_made_good_at_once_and_the_next_after_waits_that_grow() {
     let mut world = World::new();
     serving(&mut world, &deployment(1, &[("index", 1)]));
     let unit = world.in_phase("Serving").remove(0);
     world.unit(&unit, UnitState::Failed(ExitReason::Signal(11)));
     assert!(world.table.is_empty(), "requests are held, not sent to the dead");
+    assert_eq!(world.in_phase("Starting").len(), 1, "a successor, and no tick was needed for it");
     let mut waits = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..12 {
+        let unit = world.in_phase("Starting").remove(0);
+        world.unit(&unit, UnitState::Failed(ExitReason::Exited(1)));
         let before = world.now;
         world.advance_to_deadline();
         waits.push((world.now - before).as_millis());
-        let unit = world.in_phase("Starting").remove(0);
-        world.unit(&unit, UnitState::Failed(ExitReason::Exited(1)));
     }
-    assert_eq!(waits, [100, 200, 400, 800]);
-    world.advance_to_deadline();
+    let expected = [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000, 30_000];
+    for (wait, least) in waits.iter().zip(expected) {
+        assert!((least..=least * 5 / 4).contains(wait), "{waits:?}");
+    }
+    assert!(waits[9] != waits[10] || waits[10] != waits[11], "there is jitter: {waits:?}");
     world.settle();
     assert_eq!(world.served().len(), 1);
+}
+
+#[test]
+fn one_seed_gives_one_story() {
+    let story = || {
+        let mut world = World::new();
+        serving(&mut world, &deployment(1, &[("index", 1)]));
+        fail_in_a_row(&mut world, 4);
+        let begun = world.now;
+        world.advance_to_deadline();
+        world.now - begun
+    };
+    assert_eq!(story(), story());
+}
+
+/// Lets `index` die `times`: the first time while it serves, then whenever it is started again.
+fn fail_in_a_row(world: &mut World, times: u32) {
+    for time in 0..times {
+        if world.in_phase("Starting").is_empty() && time > 0 {
+            world.advance_to_deadline();
+        }
+        let phase = if time == 0 { "Serving" } else { "Starting" };
+        let unit = index_in(world, phase);
+        world.unit(&unit, UnitState::Failed(ExitReason::Exited(1)));
+    }
+}
+
+fn index_in(world: &World, phase: &str) -> UnitName {
+    world.in_phase(phase).into_iter().find(|unit| unit.worker == name("index")).unwrap()
+}
+
+fn breaker(world: &World) -> Breaker {
+    world.controller.recovery(&name("index")).breaker
+}
+
+#[test]
+fn the_breaker_opens_after_failures_in_a_row_and_closes_when_one_has_lasted() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1), ("api", 1)]));
+    fail_in_a_row(&mut world, 4);
+    assert_eq!((breaker(&world), world.refused.len()), (Breaker::Closed, 0), "requests are held");
+    world.advance_to_deadline();
+    let unit = world.in_phase("Starting").remove(0);
+    world.unit(&unit, UnitState::Failed(ExitReason::Exited(1)));
+    assert_eq!(breaker(&world), Breaker::Open);
+    let due = world.controller.recovery(&name("index")).next_attempt.unwrap();
+    assert_eq!(world.refused, BTreeMap::from([(name("index"), due)]), "and only that worker's");
+
+    world.advance_to_deadline();
+    assert_eq!((breaker(&world), world.refused.len()), (Breaker::HalfOpen, 1));
+    world.settle();
+    assert_eq!((breaker(&world), world.refused.len()), (Breaker::HalfOpen, 0), "it is on trial");
+    assert_eq!(world.served().len(), 2);
+    let unit = index_in(&world, "Serving");
+    world.unit(&unit, UnitState::Failed(ExitReason::Exited(1)));
+    assert_eq!((breaker(&world), world.refused.len()), (Breaker::Open, 1), "one death is enough");
+
+    world.advance_to_deadline();
+    world.settle();
+    let since = world.now;
+    world.advance_to_deadline();
+    assert_eq!(world.now - since, Duration::from_secs(30));
+    assert_eq!(breaker(&world), Breaker::Closed);
+    let unit = index_in(&world, "Serving");
+    world.unit(&unit, UnitState::Failed(ExitReason::Exited(1)));
+    assert_eq!(world.in_phase("Starting").len(), 1, "the first of a row again");
+    assert_eq!(world.controller.recovery(&name("index")).restarts, 7);
+}
+
+#[test]
+fn a_new_wish_closes_the_breaker() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1)]));
+    fail_in_a_row(&mut world, 6);
+    assert_eq!(world.refused.len(), 1);
+    world.want(&deployment(2, &[("index", 2)]));
+    assert_eq!((breaker(&world), world.refused.len()), (Breaker::Closed, 0), "it is waited for");
+}
+
+#[test]
+fn a_process_that_dies_before_its_children_has_a_successor_before_they_have_ended() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1)]));
+    let unit = world.in_phase("Serving").remove(0);
+    world.unit(&unit, UnitState::Deactivating);
+    assert_eq!(world.in_phase("Starting").len(), 1);
+    world.unit(&unit, UnitState::Failed(ExitReason::Watchdog));
+    let recovery = world.controller.recovery(&name("index"));
+    let cause = recovery.last_exit.map(|exit| exit.cause.clone());
+    assert_eq!(cause, Some(Cause::Exited(ExitReason::Watchdog)), "why is known by then");
+    world.settle();
+    assert_eq!(world.served().len(), 1);
+}
+
+#[test]
+fn an_end_that_was_asked_for_is_no_exit_to_tell_of() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1)]));
+    let draining = world.in_phase("Serving").remove(0);
+    world.want(&deployment(2, &[("index", 2)]));
+    let new = world.in_phase("Starting").remove(0);
+    world.unit(&new, UnitState::Active);
+    world.step(Event::Probed { unit: new, result: Ok(()) });
+    world.step(Event::Drained(draining.clone()));
+    world.unit(&draining, UnitState::Failed(ExitReason::Timeout));
+    assert_eq!(world.controller.recovery(&name("index")).last_exit, None);
 }
 
 #[test]
@@ -606,12 +722,10 @@ fn a_dead_instance_is_replaced_in_its_generation_and_the_others_serve_on() {
 fn instances_that_die_together_come_back_together() {
     let mut world = World::new();
     serving(&mut world, &with_instances(3, &deployment(1, &[("index", 1)])));
+    world.advance(Duration::from_secs(60));
     for unit in world.in_phase("Serving") {
         world.unit(&unit, UnitState::Failed(ExitReason::Signal(9)));
     }
-    let died = world.now;
-    world.advance_to_deadline();
-    assert_eq!(world.now - died, settings().restart_delay);
     let starting = world.in_phase("Starting");
     assert_eq!(starting.len(), 3);
     world.unit(&starting[0], UnitState::Active);
@@ -698,11 +812,19 @@ fn the_end_stops_only_what_does_not_serve() {
 /// One thing that may happen at any moment.
 #[derive(Debug, Clone)]
 enum Happening {
-    Want { digit: u8, index: u8, api: Option<u8>, instances: usize, proven: bool },
+    Want {
+        digit: u8,
+        index: u8,
+        api: Option<u8>,
+        instances: usize,
+        proven: bool,
+    },
     Active(prop::sample::Index),
     Probed(prop::sample::Index, bool),
     Drained(prop::sample::Index),
     Dies(prop::sample::Index, bool),
+    /// Its main process is dead, and its children are not.
+    Dying(prop::sample::Index),
     Refused(prop::sample::Index),
     Wait,
     Resync,
@@ -719,6 +841,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         5 => (at(), prop::bool::weighted(0.9)).prop_map(|(at, ok)| Probed(at, ok)),
         4 => at().prop_map(Drained),
         3 => (at(), any::<bool>()).prop_map(|(at, ok)| Dies(at, ok)),
+        1 => at().prop_map(Dying),
         1 => at().prop_map(Refused),
         3 => Just(Wait),
         1 => Just(Resync),
@@ -765,6 +888,9 @@ proptest! {
                         else { UnitState::Failed(ExitReason::Exited(1)) };
                     if let Some(unit) = pick(at) { kill(&mut world, &unit, state); }
                 }
+                Happening::Dying(at) => {
+                    if let Some(unit) = pick(at) { world.unit(&unit, UnitState::Deactivating); }
+                }
                 Happening::Refused(at) => {
                     if let Some(unit) = pick(at).filter(|u| world.in_phase("Starting").contains(u)) {
                         world.step(Event::StartRefused { unit, reason: "no".into() });
@@ -790,6 +916,12 @@ proptest! {
                     world.step(Event::Resync { asked, found });
                 }
             }
+            // What waits for its next attempt is refused from the fifth failure on, and never else.
+            for worker in ["index", "api"].map(name) {
+                let serves = world.table.iter().any(|unit| unit.worker == worker);
+                let closed = world.controller.recovery(&worker).breaker == Breaker::Closed;
+                prop_assert_eq!(world.refused.contains_key(&worker), !closed && !serves);
+            }
         }
         world.step(Event::Desired { desired: Arc::clone(&last), proven: false });
         for _ in 0..40 {
@@ -800,6 +932,7 @@ proptest! {
         let wanted: BTreeMap<_, _> =
             last.workers.values().map(|w| (w.name.clone(), w.fingerprint)).collect();
         prop_assert_eq!(world.served(), wanted);
+        prop_assert!(world.refused.is_empty(), "{:?}", world.refused);
         let instances: usize =
             last.workers.values().map(|worker| worker.settings.instances.count).sum();
         prop_assert_eq!(world.table.len(), instances);

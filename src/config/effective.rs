@@ -61,6 +61,7 @@ pub fn effective(
         health_path: file.health_path.clone().unwrap_or_else(|| "/health".to_owned()),
         run: file.run.clone(),
         build: file.build.clone(),
+        watchdog: file.watchdog,
         restart_on_private: file.restart_on_private,
         env,
         go_max_procs: first(layers, |layer| layer.go_max_procs).or(default.go_max_procs),

@@ -371,6 +371,10 @@ pub struct WorkerSettings {
     pub run: Option<Vec<String>>,
     /// The command that builds it; `None` where cargo or go does.
     pub build: Option<Vec<String>>,
+    /// WatchdogSec=: how long it may say nothing to its watchdog; `None` for no watchdog. Left out of
+    /// the digest where there is none, so that workers without one keep theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watchdog: Option<Duration>,
     /// Whether a change of `private/` in the source tree calls for a new generation. In a
     /// deployment it always does. No part of the digest: what it says is in the sums.
     #[serde(skip)]

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use http::uri::PathAndQuery;
 
@@ -35,6 +36,8 @@ pub struct WorkerFile {
     pub build: Option<Vec<String>>,
     /// The command that runs it; `None` for `bin/<name>`.
     pub run: Option<Vec<String>>,
+    /// How long it may say nothing to its watchdog; `None` for no watchdog.
+    pub watchdog: Option<Duration>,
     /// Whether a change of `private/` in the source tree calls for a new generation.
     pub restart_on_private: bool,
     /// The credentials it asks for.
@@ -114,6 +117,8 @@ pub(super) fn read_keys(file: &mut Section<'_, '_>) -> WorkerFile {
         health_path: file.parsed("health_path", health_path).map(|found| found.value),
         build: command(file, "build"),
         run,
+        // Beyond an hour there is no telling a worker that hangs from one that does not.
+        watchdog: file.seconds("watchdog_seconds", 1..=3600),
         restart_on_private: file.flag("restart_on_private").is_some_and(|found| found.value),
         credentials: file
             .list("credentials", CredentialName::from_str)
@@ -194,7 +199,7 @@ mod tests {
              cpu_quota: 50%\ntasks_max: 64\ngo_max_procs: 2\nmax_requests: 10\n\
              read_timeout_seconds: 5\nenv: {A: '${WORKER_BASE}/x'}\nstate_directory: true\n\
              credentials: [db]\nsandbox: {memory_deny_write_execute: false}\n\
-             restart_on_private: true\n",
+             restart_on_private: true\nwatchdog_seconds: 20\n",
         )
         .unwrap();
         assert_eq!(file.route_for(&"index".parse().unwrap()).as_str(), "/shop");
@@ -204,6 +209,7 @@ mod tests {
         assert_eq!(file.build.unwrap(), ["npm", "ci"]);
         assert_eq!(file.run.unwrap(), ["/usr/bin/node", "bin/server.js"]);
         assert!(file.restart_on_private);
+        assert_eq!(file.watchdog, Some(Duration::from_secs(20)));
         assert_eq!(file.overrides.memory_max, Some(256 << 20));
         assert_eq!(file.overrides.cpu_quota_percent, Some(50));
         assert_eq!(file.overrides.tasks_max, Some(64));
@@ -227,6 +233,8 @@ mod tests {
     #[case("run: []", false)]
     #[case("health_path: /up#x", false)]
     #[case("health_path: up", false)]
+    #[case("watchdog_seconds: 0", false)]
+    #[case("watchdog_seconds: 3601", false)]
     #[case("health_path: http://x/up", false)]
     #[case("env: {SECRET: '${DATABASE_URL}'}", false)]
     #[case("route: '${ROUTE}'", false)]

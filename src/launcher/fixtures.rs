@@ -60,6 +60,7 @@ pub(super) fn settings() -> WorkerSettings {
         health_path: "/health".to_owned(),
         run: None,
         build: None,
+        watchdog: None,
         restart_on_private: false,
         env: [("GREETING".to_owned(), "hello".to_owned())].into(),
         go_max_procs: Some(2),

@@ -38,6 +38,8 @@ pub struct UnitSpec {
     pub start_timeout: Duration,
     /// `TimeoutStopSec=`: from SIGTERM to SIGKILL.
     pub stop_timeout: Duration,
+    /// `WatchdogSec=`: the longest silence before it counts as hanging; `None` for no watchdog.
+    pub watchdog: Option<Duration>,
     /// `MemoryMax=` in bytes.
     pub memory_max: Option<u64>,
     /// `CPUQuota=` in percent of one CPU.
@@ -90,6 +92,7 @@ pub fn unit_spec(
         ready: settings.ready,
         start_timeout: config.start_timeout,
         stop_timeout: config.shutdown_grace_period,
+        watchdog: settings.watchdog,
         memory_max: settings.memory_max,
         cpu_quota_percent: settings.cpu_quota_percent,
         tasks_max: settings.tasks_max,

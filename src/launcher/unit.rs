@@ -39,7 +39,7 @@ pub(super) fn properties<'s>(
         ("IgnoreOnIsolate", true.into()),
         ("Slice", format!("tq-workers-{}.slice", spec.unit.worker).into()),
         ("Type", service_type(spec.ready).into()),
-        ("NotifyAccess", notify_access(spec.ready).into()),
+        ("NotifyAccess", notify_access(spec).into()),
         ("ExecStart", command(&spec.exec)),
         ("WorkingDirectory", spec.working_directory.as_str().into()),
         ("Environment", environment.into()),
@@ -53,6 +53,7 @@ pub(super) fn properties<'s>(
         ("TimeoutStopUSec", microseconds(spec.stop_timeout)),
         ("SyslogIdentifier", format!("tq-{}", spec.unit.worker).into()),
     ];
+    properties.extend(spec.watchdog.map(|limit| ("WatchdogUSec", microseconds(limit))));
     properties.extend(spec.memory_max.map(|bytes| ("MemoryMax", bytes.into())));
     // In microseconds of CPU time for every second.
     properties.extend(
@@ -82,11 +83,11 @@ fn service_type(ready: Ready) -> &'static str {
     }
 }
 
-fn notify_access(ready: Ready) -> &'static str {
-    match ready {
-        // A child that a worker starts has no say in whether the worker is ready.
-        Ready::Notify => "main",
-        Ready::Http => "none",
+fn notify_access(spec: &UnitSpec) -> &'static str {
+    match (spec.ready, spec.watchdog) {
+        // A child that a worker starts has no say in whether the worker is ready, or alive.
+        (Ready::Notify, _) | (Ready::Http, Some(_)) => "main",
+        (Ready::Http, None) => "none",
     }
 }
 

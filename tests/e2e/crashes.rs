@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::load::point_at;
 use crate::project::worker;
 use crate::rollout::{configured, serving};
+use crate::samples::Samples;
 use crate::session::{Answer, PATIENCE, Session, get, send};
 use crate::support::wait::await_until;
 
@@ -172,6 +174,51 @@ fn after_a_sigkill_under_load_the_next_answer_is_a_start_away_and_no_get_is_lost
     session.await_workers(2);
 }
 
+/// How the last process of `index` ended.
+fn last_exit(session: &Session) -> String {
+    session.status()["workers"][1]["last_exit"]["kind"].to_string()
+}
+
+#[test]
+fn a_worker_that_misses_its_watchdog_is_replaced() {
+    let (project, session) = configured("", "  hold_seconds: 60\n");
+    let watched = |digit, ready| {
+        let index = worker("index", "well").yaml(&format!("watchdog_seconds: 1\n{ready}"));
+        project.deploy(digit, &[index, worker("api", "well")]);
+    };
+    watched('1', "");
+    assert_eq!(session.get("/env/WATCHDOG_USEC").body, "1000000");
+    assert_eq!(session.get("/api/env/WATCHDOG_USEC").body, "", "only who asks has one");
+    let silent = unit_of(&session, "index");
+    assert_eq!(session.get("/freeze").body, "index well g1 /freeze\n");
+    await_until("its end", PATIENCE, || last_exit(&session) == "\"watchdog\"");
+    assert_eq!(session.get("/").body, "index well g2 /\n");
+    await_until("the silent one is gone", PATIENCE, || !session.workers().contains_key(&silent));
+    // One that cannot say READY can say that it lives.
+    watched('2', "ready: http\n");
+    session.await_body("/", "index well g3 /\n");
+    assert_eq!(session.get("/freeze").body, "index well g3 /freeze\n");
+    session.await_body("/", "index well g4 /\n");
+}
+
+#[test]
+fn a_worker_that_feeds_its_watchdog_is_left_alone() {
+    let samples = Samples::new();
+    let yaml = samples.path().join("workers/index/config/worker.yaml");
+    fs::write(yaml, "watchdog_seconds: 1\n").unwrap();
+    let session = Session::user(samples.path(), |ports| samples.configure(ports));
+    point_at(&samples, &samples.build("with a watchdog"));
+    assert_eq!(session.get("/").status, 200, "{}", session.log());
+    let before = session.workers();
+    let unit = unit_of(&session, "index");
+    let (_, ready) = times(&session, &unit);
+    await_until("food after its limit", PATIENCE, || {
+        let fed = ["show", "--value", "-p", "WatchdogTimestampMonotonic", &unit];
+        session.systemctl(&fed).trim().parse::<u64>().unwrap() > ready + 2_000_000
+    });
+    assert_eq!(session.workers(), before);
+}
+
 #[test]
 fn a_reload_does_not_wait_for_the_next_attempt() {
     let (project, session) = configured("", "");
@@ -228,4 +275,31 @@ fn a_flood_of_output_disturbs_nobody_and_is_bounded() {
     await_until("files of a bounded size", PATIENCE, || {
         stats().iter().all(|stat| stat.blocks() * 512 <= 1 << 20)
     });
+}
+
+/// A user's manager may not limit memory with cgroups of version 1.
+mod system_bed {
+    use super::last_exit;
+    use crate::project::{Project, worker};
+    use crate::session::{PATIENCE, Session};
+    use crate::support::bed::Kind;
+    use crate::support::wait::await_until;
+
+    #[test]
+    fn a_worker_that_is_out_of_memory_is_replaced() {
+        let project = Project::new("", "");
+        let session = Session::new(Kind::System, project.path(), |ports| {
+            project.configure("", ports);
+        });
+        let index = worker("index", "well").yaml("memory_max: 64M\n");
+        project.deploy('1', &[index, worker("api", "well")]);
+        assert_eq!(session.get("/").body, "index well g1 /\n");
+        session.get("/grow");
+        // With cgroups of version 1 systemd does not learn why.
+        let ends = ["\"out_of_memory\"", "\"signal\""];
+        await_until("its end", PATIENCE, || ends.contains(&&*last_exit(&session)));
+        assert_eq!(session.get("/").body, "index well g2 /\n");
+        assert_eq!(session.get("/api").body, "api well g1 /\n");
+        session.await_workers(2);
+    }
 }

@@ -40,7 +40,8 @@ fn session(samples: &Samples) -> Session {
     })
 }
 
-fn point_at(samples: &Samples, deployment: &Deployment) {
+/// Activates a deployment.
+pub fn point_at(samples: &Samples, deployment: &Deployment) {
     let lock = DeployLock::acquire(&samples.deploy_dir(), "test", Timestamp::now()).unwrap();
     activate(&lock, deployment, Timestamp::now(), 10).unwrap();
 }

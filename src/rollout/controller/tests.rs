@@ -52,6 +52,7 @@ fn deployment(digit: u8, workers: &[(&str, u8)]) -> Arc<Desired> {
             health_path: "/health".into(),
             run: None,
             build: None,
+            watchdog: None,
             restart_on_private: false,
             env: BTreeMap::new(),
             go_max_procs: None,

@@ -1,6 +1,7 @@
 //! From the bound port to the last answer.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -9,6 +10,7 @@ use axum::routing::get;
 use sd_notify::NotifyState;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::interval;
 
 use crate::{Result, Worker};
 
@@ -30,6 +32,7 @@ impl Worker {
         let status = format!("serving on {}", listener.local_addr()?);
         tracing::info!("{status}");
         notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+        let watchdog = sd_notify::watchdog_enabled().map(|limit| tokio::spawn(feed(limit)));
 
         let worker = self.clone();
         let told_to_stop = async move {
@@ -42,7 +45,11 @@ impl Worker {
             notify(&[NotifyState::Stopping, NotifyState::Status(status)]);
             worker.stop();
         };
-        self.serve_until(told_to_stop, listener, router).await
+        let served = self.serve_until(told_to_stop, listener, router).await;
+        if let Some(watchdog) = watchdog {
+            watchdog.abort();
+        }
+        served
     }
 
     /// Serves until `told_to_stop` completes, and then to the end of what has begun.
@@ -64,6 +71,17 @@ impl Worker {
         Router::new()
             .route("/health", get(|| async { StatusCode::NO_CONTENT }))
             .fallback_service(router)
+    }
+}
+
+/// Feeds the watchdog of `watchdog_seconds` for as long as the runtime gets round to it, twice as often
+/// as it must.
+async fn feed(limit: Duration) {
+    // Zero would make no interval; systemd never says so.
+    let mut times = interval(limit.max(Duration::from_millis(2)) / 2);
+    loop {
+        times.tick().await;
+        notify(&[NotifyState::Watchdog]);
     }
 }
 

@@ -117,6 +117,14 @@ fn header_size(text: &str) -> Result<usize, String> {
     }
 }
 
+/// 64K to 1G: one request of the largest head has room in any case.
+fn hold_size(text: &str) -> Result<usize, String> {
+    match size(text)? {
+        bytes @ 65_536..=0x4000_0000 => Ok(bytes as usize),
+        _ => Err(format!("{text} is not from 64K to 1G")),
+    }
+}
+
 fn read_static(section: &mut Section<'_, '_>, root: &Path) -> StaticSettings {
     let prefix = section.parsed("url_prefix", |text| match text.parse::<RoutePath>() {
         Ok(route) if route.is_root() => Err("`/` would leave nothing for workers".to_owned()),
@@ -217,6 +225,9 @@ fn read_rollout(workers: &mut Section<'_, '_>) -> RolloutSettings {
         hold_max_requests: workers
             .number("hold_max_requests", 0..=1_000_000_u32)
             .map_or(1000, |number| number as usize),
+        hold_max_bytes: workers
+            .parsed_scalar("hold_max_size", hold_size)
+            .map_or(16 << 20, |found| found.value),
         max_draining: workers.number("max_draining_generations", 1..=64_u8).map_or(4, usize::from),
     }
 }

@@ -185,6 +185,8 @@ pub struct RolloutSettings {
     pub hold: Duration,
     /// How many requests may be held at once; further ones get 503.
     pub hold_max_requests: usize,
+    /// How many bytes their heads may have together; further ones get 503.
+    pub hold_max_bytes: usize,
     /// How many generations of one worker may drain at once; the oldest is cut beyond that.
     pub max_draining: usize,
 }

@@ -374,6 +374,7 @@ fn proxy_settings(settings: &Settings, https_port: Option<u16>) -> ProxySettings
         static_files: settings.static_files.clone(),
         hold: settings.rollout.hold,
         hold_max_requests: settings.rollout.hold_max_requests,
+        hold_max_bytes: settings.rollout.hold_max_bytes,
         redirect_port: https_port.filter(|_| settings.https.redirect_http),
         hsts_max_age: settings.https.hsts_max_age,
     }

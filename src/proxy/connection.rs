@@ -201,6 +201,7 @@ impl Connection {
         hold: &mut Hold<'_>,
     ) -> Next {
         let head = client.head().to_vec();
+        hold.weigh(head.len());
         let found = client.unless_gone(service::ponder(self, &head, ask, hold)).await;
         match found {
             Some(Ok(Found::Forward(order, visit))) => {
@@ -217,7 +218,7 @@ impl Connection {
     }
 
     fn hold(&self) -> Hold<'_> {
-        Hold::new(&self.core, self.settings.hold, self.settings.hold_max_requests)
+        Hold::new(&self.core, &self.settings)
     }
 }
 

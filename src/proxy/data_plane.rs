@@ -42,6 +42,8 @@ pub struct ProxySettings {
     pub hold: Duration,
     /// How many requests may wait at once; further ones get 503.
     pub hold_max_requests: usize,
+    /// How many bytes their heads may have together; further ones get 503.
+    pub hold_max_bytes: usize,
     /// The port of HTTPS, where requests without TLS are sent to it; `None`: they are served.
     pub redirect_port: Option<u16>,
     /// `Strict-Transport-Security` of answers over TLS; zero: none of ours.

@@ -1,28 +1,32 @@
-//! Requests that wait until a worker has a generation ready, bounded in time and in number.
+//! Requests that wait until a worker has a generation ready, bounded in time, in number and in memory.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::sync::watch::error::RecvError;
 use tokio::time::{Instant, timeout_at};
 
+use super::ProxySettings;
 use super::core::Core;
 
-/// How many requests wait, over all threads.
+/// What waits, over all threads.
 #[derive(Debug, Default)]
-pub(crate) struct HeldCount(AtomicUsize);
+pub(crate) struct HeldCount {
+    requests: AtomicUsize,
+    bytes: AtomicUsize,
+}
 
-/// One request's patience. Its body is not read meanwhile.
+/// One request's patience. Its body is not read meanwhile, so that its head is all it takes.
 pub(crate) struct Hold<'a> {
     core: &'a Core,
-    limit: Duration,
-    max_held: usize,
+    settings: &'a ProxySettings,
+    head_len: usize,
     waiting: Option<Waiting<'a>>,
 }
 
 struct Waiting<'a> {
     core: &'a Core,
+    head_len: usize,
     publications: watch::Receiver<u64>,
     /// In development: how a build ended tells more than to wait on.
     changes: Option<watch::Receiver<u64>>,
@@ -34,9 +38,15 @@ struct Waiting<'a> {
 pub(crate) struct Impatient;
 
 impl<'a> Hold<'a> {
-    /// Patience for `limit` from the first wait on, if no more than `max_held` wait.
-    pub(crate) fn new(core: &'a Core, limit: Duration, max_held: usize) -> Self {
-        Self { core, limit, max_held, waiting: None }
+    /// Patience for as long as `settings` say from the first wait on, if there is room among those
+    /// that wait.
+    pub(crate) fn new(core: &'a Core, settings: &'a ProxySettings) -> Self {
+        Self { core, settings, head_len: 0, waiting: None }
+    }
+
+    /// Says how long the request's head is, in bytes, before there is anything to wait for.
+    pub(crate) fn weigh(&mut self, head_len: usize) {
+        self.head_len = head_len;
     }
 
     /// Returns when it is worth looking at the table again.
@@ -45,7 +55,7 @@ impl<'a> Hold<'a> {
     /// caller's look and the subscription is not missed.
     pub(crate) async fn until_changed(&mut self) -> Result<(), Impatient> {
         let Some(waiting) = &mut self.waiting else {
-            let waiting = Waiting::enter(self.core, self.limit, self.max_held)?;
+            let waiting = Waiting::enter(self.core, self.settings, self.head_len)?;
             self.waiting = Some(waiting);
             return Ok(());
         };
@@ -57,18 +67,19 @@ impl<'a> Hold<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    fn enter(core: &'a Core, limit: Duration, max_held: usize) -> Result<Self, Impatient> {
-        let held = &core.held.0;
-        held.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
-            (n < max_held).then_some(n + 1)
-        })
-        .map_err(|_| Impatient)?;
+    fn enter(core: &'a Core, settings: &ProxySettings, head_len: usize) -> Result<Self, Impatient> {
+        let HeldCount { requests, bytes } = &*core.held;
+        take(requests, 1, settings.hold_max_requests)?;
+        take(bytes, head_len, settings.hold_max_bytes).inspect_err(|_| {
+            requests.fetch_sub(1, Ordering::Relaxed);
+        })?;
         core.counters.held.add(1);
         Ok(Self {
             core,
+            head_len,
             publications: core.table.subscribe(),
             changes: core.live.as_ref().map(|live| live.subscribe()),
-            deadline: Instant::now() + limit,
+            deadline: Instant::now() + settings.hold,
         })
     }
 
@@ -81,9 +92,17 @@ impl<'a> Waiting<'a> {
     }
 }
 
+/// Adds to a count, unless it would go beyond `max`.
+fn take(count: &AtomicUsize, more: usize, max: usize) -> Result<(), Impatient> {
+    let sum = |held: usize| held.checked_add(more).filter(|sum| *sum <= max);
+    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, sum).map_err(|_| Impatient)?;
+    Ok(())
+}
+
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.core.held.0.fetch_sub(1, Ordering::Relaxed);
+        self.core.held.requests.fetch_sub(1, Ordering::Relaxed);
+        self.core.held.bytes.fetch_sub(self.head_len, Ordering::Relaxed);
         self.core.counters.held.sub(1);
     }
 }

@@ -220,6 +220,7 @@ fn settings() -> ProxySettings {
         },
         hold: FOREVER,
         hold_max_requests: 100,
+        hold_max_bytes: 1 << 20,
         redirect_port: None,
         hsts_max_age: Duration::ZERO,
     }

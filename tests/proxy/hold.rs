@@ -104,6 +104,27 @@ async fn no_more_than_so_many_are_held() {
 }
 
 #[tokio::test]
+async fn no_more_is_held_than_there_is_room_for() {
+    let mut settings = settings();
+    settings.hold_max_bytes = 1000;
+    let bed = Bed::with(settings);
+    let large = |len| format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(len));
+    let mut first = bed.client().await;
+    first.send(large(600)).await;
+    bed.until("the hold", |c| c.held == 1).await;
+    let mut second = bed.client().await;
+    second.send(large(600)).await;
+    assert_eq!(second.message().await.status(), 503);
+    second.send(large(10)).await;
+    bed.until("the hold of a small one", |c| c.held == 2).await;
+    drop((first, second));
+    bed.until("the holds' end", |c| c.held == 0).await;
+    let mut third = bed.client().await;
+    third.send(large(800)).await;
+    bed.until("the hold where there is room again", |c| c.held == 1).await;
+}
+
+#[tokio::test]
 async fn unknown_paths_are_not_found_once_routes_are_decided() {
     let bed = Bed::new();
     let worker = Worker::start(1).await;

@@ -55,6 +55,7 @@ impl Connection {
                 Err(SendError::Unreachable(error)) => {
                     failed(order.claim.target());
                     let head = exchange.client.head().to_vec();
+                    hold.weigh(head.len());
                     let other = self.other_order(&head, ask, &order, hold, visit, &error);
                     match Box::pin(exchange.client.unless_gone(other)).await {
                         Some(Ok(other)) => {

@@ -123,6 +123,7 @@ fn core() -> Rc<Core> {
         },
         hold: Duration::ZERO,
         hold_max_requests: 0,
+        hold_max_bytes: 1 << 20,
         redirect_port: None,
         hsts_max_age: Duration::ZERO,
     };

@@ -26,6 +26,7 @@ fn settings() -> RolloutSettings {
         drain_timeout: Duration::from_secs(30),
         hold: Duration::from_secs(10),
         hold_max_requests: 100,
+        hold_max_bytes: 1 << 20,
         max_draining: 3,
     }
 }

@@ -199,10 +199,7 @@ async fn back(
         schema: SCHEMA,
         target: whither.target.as_deref(),
         commit: &commit,
-        hosts: all
-            .iter()
-            .map(|it| (it.host.as_str(), it.result.as_ref().ok().map(|it| it.outcome)))
-            .collect(),
+        hosts: all.iter().map(|it| (it.host.as_str(), it.outcome())).collect(),
         duration_seconds: started.elapsed().as_secs_f64(),
     })?;
     if switch::explain(&all, out) != Exit::Ok {

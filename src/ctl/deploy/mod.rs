@@ -331,11 +331,12 @@ impl Deploying<'_> {
     ) -> Result<(), Failure> {
         let hosts = switched.iter().zip(uploaded).map(|(switched, uploaded)| HostDocument {
             host: &switched.host,
-            outcome: switched.result.as_ref().ok().map(|it| it.outcome),
-            went_back: switched.put_back.is_some(),
+            outcome: switched.outcome(),
+            went_back: matches!(&switched.put_back, Some(Ok(back)) if switch::is_well(back.outcome)),
             reason: match &switched.result {
-                Ok(rolled_out) => rolled_out.reason.clone(),
-                Err(failure) => Some(failure.to_string()),
+                Some(Ok(rolled_out)) => rolled_out.reason.clone(),
+                Some(Err(failure)) => Some(failure.to_string()),
+                None => Some("left alone, as another host did not switch".to_owned()),
             },
             uploaded: *uploaded,
         });

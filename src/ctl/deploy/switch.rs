@@ -17,8 +17,9 @@ use crate::ids::{CommitId, WorkerName};
 pub(in crate::ctl) struct Switched {
     /// The machine.
     pub(in crate::ctl) host: String,
-    /// What was said of it, or why nothing was.
-    pub(in crate::ctl) result: Result<RolledOut, Failure>,
+    /// What was said of it, or why nothing was; `None` where it was left alone, as another host before it
+    /// failed.
+    pub(in crate::ctl) result: Option<Result<RolledOut, Failure>>,
     /// What came of bringing back what served before, where another host failed.
     pub(in crate::ctl) put_back: Option<Result<RolledOut, Failure>>,
 }
@@ -26,10 +27,12 @@ pub(in crate::ctl) struct Switched {
 impl Switched {
     /// Whether the deployment serves there.
     pub(in crate::ctl) fn is_well(&self) -> bool {
-        matches!(
-            &self.result,
-            Ok(RolledOut { outcome: Outcome::Switched | Outcome::Unchanged, .. })
-        )
+        self.outcome().is_some_and(is_well)
+    }
+
+    /// What came of the deployment in a word, where anything is known.
+    pub(in crate::ctl) fn outcome(&self) -> Option<Outcome> {
+        Some(self.result.as_ref()?.as_ref().ok()?.outcome)
     }
 
     /// The exit code that it calls for.
@@ -42,10 +45,16 @@ impl Switched {
         match (&self.result, &self.put_back) {
             (_, Some(Ok(put_back))) if of_outcome(put_back) == Exit::Ok => Exit::NotSwitched,
             (_, Some(_)) => Exit::RollbackFailed,
-            (Ok(rolled_out), None) => of_outcome(rolled_out),
-            (Err(failure), None) => failure.exit(),
+            (Some(Ok(rolled_out)), None) => of_outcome(rolled_out),
+            (Some(Err(failure)), None) => failure.exit(),
+            (None, None) => Exit::Ok,
         }
     }
+}
+
+/// Whether the deployment serves.
+pub(super) fn is_well(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Switched | Outcome::Unchanged)
 }
 
 /// Switches the hosts in their order, each of which has the lock. Where one fails, those that have
@@ -73,8 +82,10 @@ pub(in crate::ctl) async fn switch(
     if all.iter().all(Switched::is_well) {
         return all;
     }
+    let left_alone = sessions[all.len()..].iter().map(|session| session.place().name().to_owned());
+    all.extend(left_alone.map(|host| Switched { host, result: None, put_back: None }));
     for (session, switched) in sessions.iter_mut().zip(&mut all) {
-        let Ok(RolledOut { outcome: Outcome::Switched, before: Some(before), .. }) =
+        let Some(Ok(RolledOut { outcome: Outcome::Switched, before: Some(before), .. })) =
             &switched.result
         else {
             continue;
@@ -82,7 +93,7 @@ pub(in crate::ctl) async fn switch(
         if before != commit {
             let before = before.clone();
             let back = one(session, &before, Duration::ZERO, steps).await;
-            switched.put_back = Some(back.result);
+            switched.put_back = back.result;
         }
     }
     all
@@ -95,7 +106,7 @@ async fn one(
     steps: &Steps<'_>,
 ) -> Switched {
     let host = session.place().name().to_owned();
-    let result = rolled_out(session, commit, soak, steps).await;
+    let result = Some(rolled_out(session, commit, soak, steps).await);
     Switched { host, result, put_back: None }
 }
 
@@ -124,8 +135,7 @@ async fn rolled_out(
                 running = steps.begin(Step::Soak, &host);
             }
             Reply::RolledOut(rolled_out) => {
-                let well = matches!(rolled_out.outcome, Outcome::Switched | Outcome::Unchanged);
-                match (well, watched && soak.is_zero()) {
+                match (is_well(rolled_out.outcome), watched && soak.is_zero()) {
                     (true, true) => running.skipped(),
                     (true, false) => running.done(&rolled_out.notes.join("; ")),
                     (false, _) => running.failed(rolled_out.reason.as_deref().unwrap_or_default()),
@@ -152,10 +162,11 @@ fn workers(started: &[WorkerName], kept: &[WorkerName]) -> String {
 
 /// Says why hosts did not switch, and returns the exit code for all of them: the worst.
 pub(in crate::ctl) fn explain(all: &[Switched], out: &Output) -> Exit {
+    let failed = all.iter().any(|switched| !switched.is_well());
     for switched in all {
         let host = &switched.host;
         match &switched.result {
-            Ok(rolled_out) => {
+            Some(Ok(rolled_out)) => {
                 for line in &rolled_out.details {
                     out.explanation(format_args!("     | {}", printable(line)));
                 }
@@ -163,14 +174,20 @@ pub(in crate::ctl) fn explain(all: &[Switched], out: &Output) -> Exit {
                     out.error(format_args!("{host}: {text}"));
                 }
             }
-            Err(failure) => {
+            Some(Err(failure)) => {
                 out.error(failure);
                 failure.hint().into_iter().for_each(|hint| out.hint(hint));
             }
+            None => {
+                out.message(format_args!("{host}: left alone, as another host did not switch"));
+            }
         }
         match &switched.put_back {
+            None if failed && switched.outcome() == Some(Outcome::Switched) => {
+                out.message(format_args!("{host}: serves it, as there was nothing to go back to"));
+            }
             None => {}
-            Some(Ok(back)) if matches!(back.outcome, Outcome::Switched | Outcome::Unchanged) => {
+            Some(Ok(back)) if is_well(back.outcome) => {
                 out.message(format_args!("{host}: went back, as another host did not switch"));
             }
             Some(Ok(back)) => out.error(format_args!(

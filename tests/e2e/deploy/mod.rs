@@ -1,5 +1,6 @@
 //! `tqctl deploy` from one project to a host that serves another, by ssh and without.
 
 mod host;
+mod several;
 mod sshd;
 mod user_bed;

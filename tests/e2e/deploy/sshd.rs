@@ -15,7 +15,7 @@ use crate::support::wait::await_until;
 /// A server and the files of its client. It ends when it is dropped.
 pub struct Sshd {
     dir: TempDir,
-    _port: PortLease,
+    port: PortLease,
     process: Child,
 }
 
@@ -43,13 +43,6 @@ impl Sshd {
         let known = fs::read_to_string(dir.path().join("host.pub")).unwrap();
         let known = format!("[127.0.0.1]:{number} {known}");
         fs::write(dir.path().join("known_hosts"), known).unwrap();
-        let client = format!(
-            "Host *\n  Port {number}\n  IdentityFile {user}\n  IdentitiesOnly yes\n  \
-             UserKnownHostsFile {known}\n  StrictHostKeyChecking yes\n  LogLevel ERROR\n",
-            user = path("user"),
-            known = path("known_hosts"),
-        );
-        fs::write(dir.path().join("ssh_config"), client).unwrap();
         // The bed's /run is fresh, and sshd wants this folder to be there.
         bed.run(&["mkdir", "-p", "-m", "755", "/run/sshd"]);
         let log = fs::File::create(dir.path().join("log")).unwrap();
@@ -59,7 +52,22 @@ impl Sshd {
         await_until("sshd listens", PATIENCE, || {
             std::net::TcpStream::connect(("127.0.0.1", number)).is_ok()
         });
-        Self { dir, _port: port, process }
+        let sshd = Self { dir, port, process };
+        fs::write(sshd.ssh_config(), sshd.section("*")).unwrap();
+        sshd
+    }
+
+    /// What a client's configuration says of it under a name.
+    pub fn section(&self, host: &str) -> String {
+        let path = |name: &str| self.dir.path().join(name).display().to_string();
+        format!(
+            "Host {host}\n  HostName 127.0.0.1\n  Port {number}\n  IdentityFile {user}\n  \
+             IdentitiesOnly yes\n  UserKnownHostsFile {known}\n  StrictHostKeyChecking yes\n  \
+             LogLevel ERROR\n",
+            number = self.port.port(0),
+            user = path("user"),
+            known = path("known_hosts"),
+        )
     }
 
     /// The client's configuration.

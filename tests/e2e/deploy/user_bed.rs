@@ -16,7 +16,7 @@ use crate::session::PATIENCE;
 use crate::support::wait::await_until;
 
 /// Two workers that say they are `mode`.
-fn both(mode: &'static str) -> [Worker; 2] {
+pub fn both(mode: &'static str) -> [Worker; 2] {
     [worker("index", mode), worker("api", mode)]
 }
 

@@ -16,6 +16,7 @@ pub(super) mod switch;
 mod upload;
 
 use std::path::Path;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -41,6 +42,8 @@ use upload::Uploaded;
 
 /// The JSON document's format.
 const SCHEMA: u32 = 1;
+/// A signal to a group of processes has reached all of them within this time.
+const AT_ONCE: Duration = Duration::from_millis(50);
 
 /// `tqctl deploy`
 #[derive(Debug, Args)]
@@ -105,7 +108,7 @@ pub fn run(args: &DeployArgs, root: &Path, out: &Output) -> Result<Exit, Failure
         Some(name) => Local::named(&project, name)?,
         None => Local::built(&project, out)?,
     };
-    super::block_on(interruptible(deploying.deploy(&local), out))
+    super::block_on(deploying.deploy(&local))
 }
 
 /// The target of that name; an unknown one is an error of usage.
@@ -132,13 +135,20 @@ pub(super) async fn interruptible(
     work: impl Future<Output = Result<Exit, Failure>>,
     out: &Output,
 ) -> Result<Exit, Failure> {
-    tokio::select! {
-        done = work => done,
-        _ = tokio::signal::ctrl_c() => {
-            out.message("interrupted; a host that was told to switch goes on by itself");
-            Ok(Exit::Interrupted)
-        }
+    let mut interrupt = pin!(tokio::signal::ctrl_c());
+    let done = tokio::select! {
+        biased;
+        _ = &mut interrupt => None,
+        done = work => Some(done),
+    };
+    match done {
+        Some(Ok(Exit::Ok)) => return Ok(Exit::Ok),
+        // A terminal sends Ctrl-C to ssh and rsync as well, whose end may be noticed first.
+        Some(done) if tokio::time::timeout(AT_ONCE, interrupt).await.is_err() => return done,
+        _ => {}
     }
+    out.message("interrupted; a host that was told to switch goes on by itself");
+    Ok(Exit::Interrupted)
 }
 
 /// Locks every host in turn, so that two who want the same hosts cannot wait for each other.
@@ -237,20 +247,30 @@ impl Deploying<'_> {
     async fn deploy(&self, local: &Local) -> Result<Exit, Failure> {
         let commit = &local.deployment.git_commit;
         if let Some(words) = &self.target.before {
-            hooks::run(words, self.project, (self.name, commit, None)).await?;
-        }
-        let done = self.to_hosts(local).await;
-        if let Some(words) = &self.target.after {
-            let outcome = match &done {
-                Ok(Exit::Ok) => "deployed",
-                Ok(_) | Err(_) => "failed",
+            let hook = async {
+                hooks::run(words, self.project, (self.name, commit, None)).await?;
+                Ok(Exit::Ok)
             };
+            match interruptible(hook, self.out).await? {
+                Exit::Ok => {}
+                interrupted => return Ok(interrupted),
+            }
+        }
+        let done = interruptible(self.to_hosts(local), self.out).await;
+        let Some(words) = &self.target.after else { return done };
+        let outcome = match &done {
+            Ok(Exit::Ok) => "deployed",
+            Ok(Exit::Interrupted) => "interrupted",
+            Ok(_) | Err(_) => "failed",
+        };
+        let hook = async {
             let about = (self.name, commit, Some(outcome));
             if let Err(error) = hooks::run(words, self.project, about).await {
                 self.out.warning(error);
             }
-        }
-        done
+            done
+        };
+        interruptible(hook, self.out).await
     }
 
     async fn to_hosts(&self, local: &Local) -> Result<Exit, Failure> {

@@ -74,6 +74,13 @@ impl Host {
         command
     }
 
+    /// The same, as a shell starts it: with the processes that it starts in a group of their own.
+    pub fn in_group_of_its_own(&self) -> Command {
+        let mut command = self.session.bed.command("setsid");
+        command.args(["--wait", env!("CARGO_BIN_EXE_tqctl"), "--root"]).arg(self.client.path());
+        command
+    }
+
     /// Runs tqctl there.
     pub fn tqctl(&self, args: &[&str]) -> Output {
         self.command().args(args).output().unwrap()

@@ -1,6 +1,7 @@
 //! `tqctl deploy` from one project to a host that serves another, by ssh and without.
 
 mod host;
+mod killed;
 mod several;
 mod sshd;
 mod user_bed;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -21,7 +21,7 @@ pub fn both(mode: &'static str) -> [Worker; 2] {
 }
 
 /// A host that serves the first of two deployments.
-fn serving(target: &str) -> (Host, Deployment, Deployment) {
+pub fn serving(target: &str) -> (Host, Deployment, Deployment) {
     let host = Host::new(target);
     let (first, second) = (host.build('1', &both("old")), host.build('2', &both("new")));
     host.deploy("production", &first);
@@ -250,75 +250,6 @@ fn a_dry_run_writes_nothing() {
     assert!(writes.is_empty(), "{writes:#?}");
     assert!(text.lines().count() > 50, "the trace has the calls: {text}");
     assert_eq!(host.others(), [".lock", "manifest.json"]);
-}
-
-/// The steps as `-v` tells of them: when each begins, and when it is done.
-const STEPS: [&str; 6] =
-    ["1/6 lock", "2/6 upload", "3/6 verify", "4/6 activate", "5/6 rollout", "6/6 soak"];
-
-/// Deploys `second`, and calls `kill` when a step begins (`done`: when it is done).
-fn kill_at(host: &Host, second: &Deployment, step: &str, done: bool, kill: impl Fn(&mut Child)) {
-    let mut deploying = host
-        .command()
-        .args(["-v", "deploy", "away", second.git_commit.as_str(), "--soak", "300ms"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let stderr = BufReader::new(deploying.stderr.take().unwrap());
-    let mut seen = Vec::new();
-    for line in stderr.lines().map_while(Result::ok) {
-        let is_it = line.contains(step) && line.contains('✓') == done;
-        seen.push(line);
-        if is_it {
-            kill(&mut deploying);
-        }
-    }
-    assert!(seen.iter().any(|line| line.contains(step)), "{seen:#?}");
-    deploying.wait().unwrap();
-}
-
-/// Whatever was killed: the host is on one deployment, free, and takes the next.
-fn stands(host: &Host, first: &Deployment, second: &Deployment) {
-    host.await_free();
-    let wanted = host.wanted().unwrap();
-    let expected = if wanted == first.git_commit { "old" } else { "new" };
-    assert!([&first.git_commit, &second.git_commit].contains(&&wanted));
-    await_until("what is wanted serves", PATIENCE, || host.mode() == expected);
-    host.assert_whole();
-    host.deploy("away", first);
-    assert_eq!(host.mode(), "old");
-    assert_eq!(host.others(), [".lock", "manifest.json"]);
-    let folder = host.server.deploy_dir().commit_dir(&second.git_commit);
-    let _ = fs::remove_dir_all(folder);
-}
-
-#[test]
-fn killed_at_any_step_tqctl_leaves_the_old_or_the_new_deployment() {
-    let (host, first, second) = serving("");
-    for step in STEPS {
-        for done in [false, true] {
-            kill_at(&host, &second, step, done, |child| drop(child.kill()));
-            stands(&host, &first, &second);
-        }
-    }
-}
-
-#[test]
-fn a_session_killed_at_any_step_leaves_the_old_or_the_new_deployment() {
-    let (host, first, second) = serving("");
-    for step in STEPS {
-        let kill = |_: &mut Child| {
-            let pattern = format!("{} host-session", env!("CARGO_BIN_EXE_tqctl"));
-            // Of this bed: nobody else's sessions are seen there.
-            let output = host.session.bed.command("pgrep").args(["-fx", &pattern]).output();
-            for pid in String::from_utf8(output.unwrap().stdout).unwrap().split_whitespace() {
-                let _ = host.session.bed.command("kill").args(["-KILL", pid]).output();
-            }
-        };
-        kill_at(&host, &second, step, false, kill);
-        stands(&host, &first, &second);
-    }
 }
 
 #[test]

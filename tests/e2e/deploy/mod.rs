@@ -3,5 +3,6 @@
 mod host;
 mod killed;
 mod several;
+mod sources;
 mod sshd;
 mod user_bed;

@@ -24,3 +24,4 @@ pub mod stage;
 pub(crate) mod testing;
 pub mod verify;
 mod walk;
+pub mod way_back;

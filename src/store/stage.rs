@@ -143,10 +143,8 @@ impl Staging {
     pub fn take_over(&self, from: &Path, to: &str) -> Result<bool, StageError> {
         let opened = File::open(from).map_err(|error| WalkError::io(from, error))?;
         let metadata = opened.metadata().map_err(|error| WalkError::io(from, error))?;
-        let mode = metadata.mode() & 0o7777;
-        // `finish` sets modes, which only the owner can, and must find nothing to change.
-        if metadata.uid() == geteuid().as_raw() && mode == modes::of_file(mode) {
-            let (path, file) = self.create(to, mode)?;
+        if can_be_linked(&metadata) {
+            let (path, file) = self.create(to, metadata.mode())?;
             drop(file);
             let link = || {
                 fs::remove_file(&path)?;
@@ -235,6 +233,17 @@ impl Drop for Staging {
             let _ = fs::remove_dir_all(&self.path);
         }
     }
+}
+
+/// Whether [`Staging::take_over`] takes no room for a file, as far as can be told before.
+pub fn is_linked(from: &Path) -> bool {
+    from.symlink_metadata().is_ok_and(|metadata| can_be_linked(&metadata))
+}
+
+/// `finish` sets modes, which only the owner can, and must find nothing to change.
+fn can_be_linked(metadata: &fs::Metadata) -> bool {
+    let mode = metadata.mode() & 0o7777;
+    metadata.uid() == geteuid().as_raw() && mode == modes::of_file(mode)
 }
 
 /// Whether a hard link failed for a reason that a copy does not have.

@@ -77,10 +77,9 @@ impl Local {
         Ok(Self { deployment, record, signature, folder })
     }
 
-    /// The size of all its files, in bytes.
-    pub(super) fn size(&self) -> Result<u64, Failure> {
-        let files: Vec<_> = self.deployment.files().map(|(path, _)| path).collect();
-        self.size_of(&files)
+    /// The sizes of all its files in bytes, in the record's order.
+    pub(super) fn sizes(&self) -> Result<Vec<u64>, Failure> {
+        self.deployment.files().map(|(path, _)| size(&self.folder.join(path))).collect()
     }
 
     /// The size of some of its files, in bytes.

@@ -24,7 +24,10 @@ pub(super) async fn upload(
 ) -> Result<Uploaded, Failure> {
     let name = session.place().name().to_owned();
     let running = steps.begin(Step::Upload, &name);
-    let stage = Request::Stage { record: local.record.clone(), signature: local.signature.clone() };
+    let sizes = local.sizes()?;
+    let size = sizes.iter().sum();
+    let (record, signature) = (local.record.clone(), local.signature.clone());
+    let stage = Request::Stage { record, sizes, signature };
     let (folder, missing, resembling) = match session.ask(&stage).await? {
         Reply::Present => {
             running.done("there already");
@@ -54,7 +57,7 @@ pub(super) async fn upload(
         "{} sent for {} of {}",
         megabytes(sent_bytes),
         megabytes(missing_bytes),
-        megabytes(local.size()?)
+        megabytes(size)
     ));
     let running = steps.begin(Step::Verify, &name);
     match session.ask(&Request::Publish).await? {

@@ -108,9 +108,9 @@ impl Session {
                 wire.say(&Reply::Missing { files });
             }
             Request::Lock { wait } => self.lock(wait, wire)?,
-            Request::Stage { record, signature } => {
+            Request::Stage { record, sizes, signature } => {
                 let lock = held(&self.lock)?;
-                match Receiving::begin(lock, &record, signature)? {
+                match Receiving::begin(lock, &record, &sizes, signature)? {
                     None => wire.say(&Reply::Present),
                     Some(receiving) => {
                         wire.say(&receiving.staged()?);

@@ -10,7 +10,7 @@ use crate::ids::{CommitId, WorkerName};
 use crate::store::manifest::DeployedBy;
 
 /// The version of these documents.
-pub(in crate::ctl) const PROTOCOL: u32 = 1;
+pub(in crate::ctl) const PROTOCOL: u32 = 2;
 /// The longest line, in bytes: a deployment's record, quoted once more.
 pub(in crate::ctl) const MAX_LINE: u64 = 16 << 20;
 /// The largest piece of an archive, in bytes.
@@ -48,6 +48,9 @@ pub(in crate::ctl) enum Request {
     Stage {
         /// `deployment.json`.
         record: String,
+        /// How many bytes each of its files has, in the record's order: there must be room for those that
+        /// are missing.
+        sizes: Vec<u64>,
         /// `deployment.json.asc`, if it was signed. It comes to be there also where the deployment
         /// is already.
         signature: Option<String>,

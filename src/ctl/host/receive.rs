@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use flate2::read::GzDecoder;
@@ -18,11 +19,14 @@ use crate::store::digest::DigestCache;
 use crate::store::layout::DeployDir;
 use crate::store::lock::DeployLock;
 use crate::store::signature;
-use crate::store::stage::Staging;
+use crate::store::space;
+use crate::store::stage::{Staging, is_linked};
 use crate::store::verify::{Scope, verify, verify_staged};
 
 /// How many deployments rsync is told to look for resembling files in.
 const RESEMBLING: usize = 3;
+/// What a file takes on the disk beside its content, at most, in bytes.
+const BLOCK: u64 = 4096;
 
 /// A record that was sent.
 pub(super) fn record(text: &str) -> Result<Deployment, Failure> {
@@ -52,6 +56,7 @@ impl Receiving {
     pub(super) fn begin(
         lock: &DeployLock,
         text: &str,
+        sizes: &[u64],
         signature: Option<String>,
     ) -> Result<Option<Self>, Failure> {
         let deploy = lock.deploy();
@@ -75,10 +80,19 @@ impl Receiving {
             };
         }
         let content = Content::of(deploy)?;
+        let found: Vec<_> = record.files().map(|(path, sum)| (path, content.file(sum))).collect();
+        if found.len() != sizes.len() {
+            return Err(anyhow::anyhow!("the sizes are not those of the record's files").into());
+        }
+        let takes_room = |from: &Option<&PathBuf>| from.is_none_or(|from| !is_linked(from));
+        let written = found.iter().zip(sizes).filter(|((_, from), _)| takes_room(from));
+        let needed =
+            written.fold(0_u64, |sum, (_, size)| sum.saturating_add(size.saturating_add(BLOCK)));
+        space::require(deploy.path(), needed)?;
         let staging = Staging::begin(deploy, commit)?;
         let mut missing = Vec::new();
-        for (path, sum) in record.files() {
-            match content.file(sum) {
+        for (path, from) in found {
+            match from {
                 Some(from) => drop(staging.take_over(from, &path)?),
                 None => missing.push(path),
             }

@@ -2,9 +2,9 @@
 //!
 //! All of it happens here, on the host, so that it goes on when nobody listens any more.
 
-use std::fs;
 use std::time::Duration;
 
+use anyhow::Context;
 use jiff::Timestamp;
 
 use super::protocol::{Outcome, Reply, RolledOut};
@@ -16,13 +16,12 @@ use crate::ctl::client::{Client, ClientError};
 use crate::ctl::exit::Failure;
 use crate::ids::CommitId;
 use crate::store::activate::{HISTORY, activate_by};
-use crate::store::atomic;
 use crate::store::deployment::Deployment;
 use crate::store::digest::DigestCache;
-use crate::store::layout::DeployDir;
 use crate::store::lock::DeployLock;
-use crate::store::manifest::{DeployedBy, Manifest};
+use crate::store::manifest::DeployedBy;
 use crate::store::verify::{Scope, verify};
+use crate::store::way_back::WayBack;
 
 /// One rollout to be.
 pub(super) struct Rollout<'s> {
@@ -46,19 +45,23 @@ impl Rollout<'_> {
             Err(error) => return Err(error.into_failure()),
         };
         let soak = status.filter(|_| !self.soak.is_zero()).map(|status| Soak::begin(&status));
-        let before = Before::read(deploy)?;
-        activate_by(self.lock, &record, Some(self.by.clone()), Timestamp::now(), HISTORY)?;
+        let back = WayBack::prepare(self.lock)?;
+        let by = Some(self.by.clone());
+        if let Err(error) = activate_by(self.lock, &record, by, Timestamp::now(), HISTORY) {
+            // What could not be flushed to the disk is there nevertheless.
+            back.take(self.lock).context("and the manifest could not be put back")?;
+            return Err(error.into());
+        }
         wire.say(&Reply::Activated);
         let verdict = match verdict::reload(self.client) {
             Ok(verdict) => verdict,
             Err(failure) => {
-                // Nobody has said that it serves.
-                return Ok(before.put_back_after(&self.failed(&failure), self));
+                return Ok(self.put_back_after(failed(&failure, &back), &back));
             }
         };
-        let mut rolled_out = told(&verdict, before.commit.clone());
+        let mut rolled_out = told(&verdict, back.commit().cloned());
         if !verdict.ok {
-            return Ok(before.put_back_after(&rolled_out, self));
+            return Ok(self.put_back_after(rolled_out, &back));
         }
         wire.say(&Reply::Serving {
             started: rolled_out.started.clone(),
@@ -78,21 +81,45 @@ impl Rollout<'_> {
             soak::Finding::Bad(reason) => {
                 let bad =
                     RolledOut { outcome: Outcome::RolledBack, reason: Some(reason), ..rolled_out };
-                Ok(before.put_back_after(&bad, self))
+                Ok(self.put_back_after(bad, &back))
             }
         }
     }
 
-    fn failed(&self, failure: &Failure) -> RolledOut {
-        RolledOut {
-            outcome: Outcome::NotSwitched,
-            before: None,
-            started: Vec::new(),
-            kept: Vec::new(),
-            reason: Some(failure.to_string()),
-            details: Vec::new(),
-            notes: Vec::new(),
+    /// Puts the manifest back, has tqserver look at it, and adds to `told` what came of that.
+    fn put_back_after(&self, mut told: RolledOut, back: &WayBack) -> RolledOut {
+        if let Err(reason) = self.put_back(back) {
+            told.notes.push(format!("could not go back: {reason}"));
+            told.outcome = Outcome::RollbackFailed;
         }
+        told
+    }
+
+    fn put_back(&self, back: &WayBack) -> Result<(), String> {
+        let path = self.lock.deploy().manifest();
+        back.take(self.lock).map_err(|error| format!("{}: {error}", path.display()))?;
+        if !path.exists() {
+            // Nothing served before, and nothing does now.
+            return Ok(());
+        }
+        let verdict = verdict::reload(self.client).map_err(|failure| failure.to_string())?;
+        match verdict.ok {
+            true => Ok(()),
+            false => Err(verdict.reason.unwrap_or_else(|| "tqserver does not serve it".to_owned())),
+        }
+    }
+}
+
+/// Nobody has said that it serves.
+fn failed(failure: &Failure, back: &WayBack) -> RolledOut {
+    RolledOut {
+        outcome: Outcome::NotSwitched,
+        before: back.commit().cloned(),
+        started: Vec::new(),
+        kept: Vec::new(),
+        reason: Some(failure.to_string()),
+        details: Vec::new(),
+        notes: Vec::new(),
     }
 }
 
@@ -110,58 +137,5 @@ fn told(verdict: &ReloadVerdict, before: Option<CommitId>) -> RolledOut {
         reason: verdict.reason.clone(),
         details: verdict.details.clone(),
         notes: Vec::new(),
-    }
-}
-
-/// The manifest as it was.
-struct Before {
-    commit: Option<CommitId>,
-    /// `None` where there was none.
-    bytes: Option<Vec<u8>>,
-    mode: u32,
-}
-
-impl Before {
-    fn read(deploy: &DeployDir) -> Result<Self, Failure> {
-        use std::os::unix::fs::PermissionsExt;
-        let path = deploy.manifest();
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => Some(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => {
-                return Err(anyhow::Error::new(error).context(path.display().to_string()).into());
-            }
-        };
-        let commit = bytes.as_deref().and_then(|bytes| Manifest::parse(bytes).ok());
-        let mode = fs::metadata(&path).map_or(0o644, |it| it.permissions().mode() & 0o777);
-        Ok(Self { commit: commit.map(|manifest| manifest.current_deployment), bytes, mode })
-    }
-
-    /// Puts it back, has tqserver look at it, and adds to `rolled_out` what came of that.
-    fn put_back_after(&self, rolled_out: &RolledOut, rollout: &Rollout<'_>) -> RolledOut {
-        let mut told = RolledOut { before: self.commit.clone(), ..rolled_out.clone() };
-        match self.put_back(rollout) {
-            Ok(()) => {}
-            Err(reason) => {
-                told.notes.push(format!("could not go back: {reason}"));
-                told.outcome = Outcome::RollbackFailed;
-            }
-        }
-        told
-    }
-
-    fn put_back(&self, rollout: &Rollout<'_>) -> Result<(), String> {
-        let path = rollout.lock.deploy().manifest();
-        let Some(bytes) = &self.bytes else {
-            // Nothing served before, and nothing does now.
-            return fs::remove_file(&path).map_err(|error| format!("{}: {error}", path.display()));
-        };
-        atomic::write(&path, bytes, self.mode)
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-        let verdict = verdict::reload(rollout.client).map_err(|failure| failure.to_string())?;
-        match verdict.ok {
-            true => Ok(()),
-            false => Err(verdict.reason.unwrap_or_else(|| "tqserver does not serve it".to_owned())),
-        }
     }
 }

@@ -60,7 +60,7 @@ fn here() -> String {
 
 /// Whatever was killed: the host is on one deployment, free, and takes the next.
 #[track_caller]
-fn stands(host: &Host, first: &Deployment, second: &Deployment) {
+pub fn stands(host: &Host, first: &Deployment, second: &Deployment) {
     host.await_free();
     let wanted = host.wanted().unwrap();
     let expected = if wanted == first.git_commit { "old" } else { "new" };

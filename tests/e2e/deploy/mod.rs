@@ -1,5 +1,6 @@
 //! `tqctl deploy` from one project to a host that serves another, by ssh and without.
 
+mod full;
 mod host;
 mod killed;
 mod several;

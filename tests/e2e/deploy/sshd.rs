@@ -77,6 +77,16 @@ impl Sshd {
 
     /// tqctl for a host without rsync: everything else that is in /usr/bin is in its search path.
     pub fn tqctl_without_rsync(&self) -> PathBuf {
+        self.tqctl("")
+    }
+
+    /// The same, run by strace(1), which is given what is in the file `options`, and writes to `trace`.
+    pub fn traced_tqctl(&self, options: &Path, trace: &Path) -> PathBuf {
+        let (options, trace) = (options.display(), trace.display());
+        self.tqctl(&format!("strace -qq -y -o {trace} $(cat {options}) --"))
+    }
+
+    fn tqctl(&self, runner: &str) -> PathBuf {
         let folder = self.dir.path().join("bin");
         fs::create_dir(&folder).unwrap();
         for entry in Path::new("/usr/bin").read_dir().unwrap() {
@@ -87,7 +97,7 @@ impl Sshd {
         }
         let path = self.dir.path().join("tqctl");
         let tqctl = env!("CARGO_BIN_EXE_tqctl");
-        let text = format!("#!/bin/sh\nPATH={} exec {tqctl} \"$@\"\n", folder.display());
+        let text = format!("#!/bin/sh\nPATH={} exec {runner} {tqctl} \"$@\"\n", folder.display());
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         path

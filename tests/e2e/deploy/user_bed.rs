@@ -66,7 +66,7 @@ fn what_is_deployed_is_served_and_only_what_changed_travels_and_restarts() {
 }
 
 /// The program of the tests, with bytes behind it that no compression makes fewer.
-fn large_program(host: &Host, name: &str, changed: bool) -> Worker {
+pub fn large_program(host: &Host, name: &str, changed: bool) -> Worker {
     let script = include_bytes!("../../fixtures/web.pl");
     let mut bytes = [script, &b"\n__END__\n"[..]].concat();
     let mut state = 88_172_645_463_325_252_u64;
@@ -282,41 +282,6 @@ fn hooks_run_before_and_after_and_a_failing_first_one_stops_everything() {
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(told().ends_with("deployed\nbefore production none\n"), "{}", told());
     assert_eq!(host.mode(), "old");
-}
-
-#[test]
-fn a_full_disk_leaves_what_serves() {
-    let host = Host::new("");
-    let deploy = host.server.deploy_dir().path().display().to_string();
-    // In the bed only: room for one of the large programs.
-    host.session.bed.run(&["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", &deploy]);
-    let first = host.build('1', &[large_program(&host, "first", false)]);
-    host.deploy("away", &first);
-    let names = || host.session.bed.run(&["ls", "-A", &deploy]);
-    let manifest = || host.session.bed.run(&["cat", &format!("{deploy}/manifest.json")]);
-    let (before, wanted) = (names(), manifest());
-
-    let second = host.build('2', &[large_program(&host, "second", true)]);
-    for target in ["away", "production"] {
-        let output = host.tqctl(&["deploy", target, second.git_commit.as_str()]);
-        assert_eq!(output.status.code(), Some(1), "{}", said(&output));
-        assert!(said(&output).contains("No space left on device"), "{}", said(&output));
-        assert_eq!((names(), manifest()), (before.clone(), wanted.clone()));
-    }
-    // Nothing can be written at all, not even a manifest.
-    let third = host.build('3', &both("new"));
-    host.deploy("away", &third);
-    let wanted = manifest();
-    let fill = format!("cat /dev/zero >{deploy}/full 2>/dev/null || true");
-    host.session.bed.run(&["sh", "-c", &fill]);
-    let output = host.tqctl(&["rollback", "away"]);
-    assert!(!output.status.success(), "{}", said(&output));
-    assert_eq!(manifest(), wanted);
-    assert_eq!(host.mode(), "new");
-    host.session.bed.run(&["rm", &format!("{deploy}/full")]);
-    let output = host.tqctl(&["rollback", "away"]);
-    assert!(output.status.success(), "{}", said(&output));
-    host.session.await_body("/", "index well g3 /\n");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::host::{Host, said};
+use crate::deploy::host::{Host, said};
 use crate::project::worker;
 
 /// A host, and a repository that is deployed from, whose workers need no compiler.

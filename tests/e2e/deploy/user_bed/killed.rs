@@ -6,8 +6,8 @@ use std::process::Stdio;
 
 use tqserver::store::deployment::Deployment;
 
-use super::host::Host;
-use super::user_bed::serving;
+use super::serving;
+use crate::deploy::host::Host;
 use crate::session::PATIENCE;
 use crate::support::wait::await_until;
 

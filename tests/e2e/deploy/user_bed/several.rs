@@ -8,8 +8,8 @@ use std::process::Stdio;
 use serde_json::Value;
 use tqserver::store::deployment::Deployment;
 
-use super::host::{Host, said};
-use super::user_bed::both;
+use super::both;
+use crate::deploy::host::{Host, said};
 use crate::project::commit;
 
 /// Where every host has its project, as a target has one path for all.

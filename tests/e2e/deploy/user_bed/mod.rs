@@ -1,5 +1,10 @@
 //! Both ends in a user manager's bed.
 
+mod full;
+mod killed;
+mod several;
+mod sources;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +15,7 @@ use serde_json::{Value, json};
 use tqserver::store::deployment::Deployment;
 use tqserver::store::lock::DeployLock;
 
-use super::host::{Host, said};
+use crate::deploy::host::{Host, said};
 use crate::project::{Worker, commit, worker};
 use crate::session::PATIENCE;
 use crate::support::wait::await_until;
@@ -67,7 +72,7 @@ fn what_is_deployed_is_served_and_only_what_changed_travels_and_restarts() {
 
 /// The program of the tests, with bytes behind it that no compression makes fewer.
 pub fn large_program(host: &Host, name: &str, changed: bool) -> Worker {
-    let script = include_bytes!("../../fixtures/web.pl");
+    let script = include_bytes!("../../../fixtures/web.pl");
     let mut bytes = [script, &b"\n__END__\n"[..]].concat();
     let mut state = 88_172_645_463_325_252_u64;
     for _ in 0..250_000 {

@@ -5,9 +5,9 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use super::host::{Host, said};
 use super::killed::stands;
-use super::user_bed::{both, large_program, serving};
+use super::{both, large_program, serving};
+use crate::deploy::host::{Host, said};
 use crate::session::PATIENCE;
 use crate::support::wait::await_until;
 

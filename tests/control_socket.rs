@@ -72,6 +72,18 @@ fn reload_answers_with_the_verdict() {
 }
 
 #[test]
+fn a_soak_is_of_a_commit_and_takes_a_time() {
+    let path = format!("/v1/deployments/{}/soak?ms=1500", fake_control::OLD);
+    let (code, _, body) = post(&Server::start(&Fake::new()), &path);
+    assert_eq!(code, 200);
+    let verdict: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let expected = serde_json::json!(
+        {"schema": 1, "outcome": "well", "reason": "9f8e7d6 for 1500 ms"}
+    );
+    assert_eq!(verdict, expected);
+}
+
+#[test]
 fn a_restart_answers_with_the_verdict() {
     let (code, _, body) = post(&Server::start(&Fake::new()), "/v1/workers/api_users/restart");
     assert_eq!(code, 200);
@@ -108,6 +120,22 @@ fn reload_without_waiting_is_asked_and_accepted() {
 #[case::a_restart_is_no_get("GET", "/v1/workers/index/restart", 405)]
 #[case::no_name_of_a_worker("POST", "/v1/workers/No-Name/restart", 400)]
 #[case::no_such_verb("POST", "/v1/workers/index/kill", 404)]
+#[case::a_soak_is_no_get(
+    "GET",
+    "/v1/deployments/9f8e7d6c5b4a39281706f5e4d3c2b1a098765432/soak?ms=1",
+    405
+)]
+#[case::a_soak_of_no_commit("POST", "/v1/deployments/v1.2/soak?ms=1", 400)]
+#[case::a_soak_without_a_time(
+    "POST",
+    "/v1/deployments/9f8e7d6c5b4a39281706f5e4d3c2b1a098765432/soak",
+    400
+)]
+#[case::a_soak_that_is_too_long(
+    "POST",
+    "/v1/deployments/9f8e7d6c5b4a39281706f5e4d3c2b1a098765432/soak?ms=3600001",
+    400
+)]
 #[case::no_worker("POST", "/v1/workers/a/b/restart", 404)]
 #[case::reload_is_no_get("GET", "/v1/reload", 405)]
 #[case::unknown_query("POST", "/v1/reload?wait=maybe", 400)]

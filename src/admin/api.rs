@@ -2,12 +2,14 @@
 //! of meaning or a removal raises [`SCHEMA`].
 
 use std::future::Future;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::feed::Feed;
 use super::retention::Retention;
+use super::soak::SoakVerdict;
 use crate::config::settings::Mode;
 use crate::ids::{CommitId, Generation, Md5, Port, RoutePath, UnitName, WorkerName};
 
@@ -28,6 +30,15 @@ pub trait Control: Send + Sync + 'static {
     /// Asks for a new generation of a worker, which takes over when it is ready; the future is the verdict.
     /// As with [`reload`](Self::reload), the asking happens in the call itself.
     fn restart(&self, worker: WorkerName) -> impl Future<Output = ReloadVerdict> + Send;
+
+    /// Watches a deployment that serves, and goes back from it where it serves worse than the one before;
+    /// the future is what comes of it. Dropping it gives up the verdict, never the watching. An error says
+    /// that another watching has begun meanwhile.
+    fn soak(
+        &self,
+        commit: CommitId,
+        time: Duration,
+    ) -> impl Future<Output = Result<SoakVerdict, String>> + Send;
 
     /// What became of the last rollouts. Must not block, either.
     fn past_rollouts(&self) -> PastRollouts;

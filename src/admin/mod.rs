@@ -6,4 +6,5 @@ pub mod exposition;
 pub mod feed;
 pub mod retention;
 pub mod server;
+pub mod soak;
 mod stream;

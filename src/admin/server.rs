@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::api::{Accepted, ApiError, Control, SCHEMA};
-use super::{exposition, stream};
+use super::{exposition, soak, stream};
 use crate::ids::WorkerName;
 
 /// Connections at once; further ones wait in the kernel's queue.
@@ -166,6 +166,18 @@ async fn answer(
             }
         }
         ("/v1/dev/rebuild", _) => method_not_allowed("POST"),
+        (path, method) if path.ends_with("/soak") => match soak::asked(path, head.uri.query()) {
+            Some(_) if method != Method::POST => method_not_allowed("POST"),
+            Some(Ok((commit, time))) => {
+                log_asking(peer, &format!("soak of {}", commit.short()));
+                match control.soak(commit, time).await {
+                    Ok(verdict) => json(StatusCode::OK, &verdict),
+                    Err(error) => refuse(StatusCode::CONFLICT, error),
+                }
+            }
+            Some(Err(error)) => refuse(StatusCode::BAD_REQUEST, error),
+            None => refuse(StatusCode::NOT_FOUND, format!("there is no {path:?} here")),
+        },
         (path, method) => match restarted(path) {
             Some(_) if method != Method::POST => method_not_allowed("POST"),
             Some(Ok(worker)) => {

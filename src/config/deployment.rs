@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::scope::{BIN_DIR, Known};
 use super::section::{Located, Section};
 use super::server::{DAY, file_path, parse_mode};
-use super::settings::{LiveReloadSettings, Mode, RetentionSettings, WatchSettings};
+use super::settings::{LiveReloadSettings, Mode, RetentionSettings, SoakSettings, WatchSettings};
 use super::targets::{self, Target, TargetName};
 use super::units::relative_glob;
 
@@ -45,6 +45,7 @@ pub(super) struct ProdBlock {
     pub(super) reload_on_change: bool,
     pub(super) reload_on_sighup: bool,
     pub(super) retention: RetentionSettings,
+    pub(super) soak: SoakSettings,
 }
 
 /// Whether deployments must be signed, and by whom.
@@ -157,6 +158,7 @@ fn read_prod(prod: &mut Section<'_, '_>, root: &Path) -> (ModeBlock, ProdBlock, 
         prod.section("resources", |resources| read_resources(resources, &in_commit, reason));
     let (reload_on_change, reload_on_sighup) = read_triggers(prod);
     let retention = prod.section("retention", read_retention);
+    let soak = prod.section("soak", read_soak);
     let common = ModeBlock {
         watch: None,
         live_reload: None,
@@ -177,6 +179,7 @@ fn read_prod(prod: &mut Section<'_, '_>, root: &Path) -> (ModeBlock, ProdBlock, 
         reload_on_change,
         reload_on_sighup,
         retention,
+        soak,
     };
     (common, only, deploy_dir)
 }
@@ -186,6 +189,15 @@ fn read_retention(retention: &mut Section<'_, '_>) -> RetentionSettings {
     RetentionSettings {
         keep: retention.number("keep", 0..=10_000).unwrap_or(default.keep),
         days: retention.number("days", 0..=3650).unwrap_or(default.days),
+    }
+}
+
+fn read_soak(soak: &mut Section<'_, '_>) -> SoakSettings {
+    let default = SoakSettings::default();
+    SoakSettings {
+        errors_percent: soak.number("errors_percent", 0..=100).unwrap_or(default.errors_percent),
+        p99_factor: soak.number("p99_factor", 0..=1000).unwrap_or(default.p99_factor),
+        p99: soak.millis("p99_ms", 0..=600_000).unwrap_or(default.p99),
     }
 }
 

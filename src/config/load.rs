@@ -181,6 +181,7 @@ impl Merge<'_> {
                 reload_on_change: prod.reload_on_change,
                 reload_on_sighup: prod.reload_on_sighup,
                 retention: prod.retention,
+                soak: prod.soak,
                 pins: pins::placed(workers.pins, self.server),
             },
             discovery: workers.discovery,

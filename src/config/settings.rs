@@ -209,6 +209,8 @@ pub struct DeploymentSettings {
     pub reload_on_sighup: bool,
     /// Which deployments stay though nothing needs them.
     pub retention: RetentionSettings,
+    /// What a deployment that is watched may do worse than the one before.
+    pub soak: SoakSettings,
     /// `pins:`, what comes from a deployment of its own.
     pub pins: BTreeMap<PinTarget, Pin>,
 }
@@ -226,6 +228,23 @@ pub struct RetentionSettings {
 impl Default for RetentionSettings {
     fn default() -> Self {
         Self { keep: 5, days: 7 }
+    }
+}
+
+/// What a worker of a deployment that is watched may do worse than it did before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SoakSettings {
+    /// The share of its answers in percent that may fail whatever was before.
+    pub errors_percent: u8,
+    /// How many times the 99th percentile before its durations may reach; 0: they are not looked at.
+    pub p99_factor: u32,
+    /// What that percentile may be whatever was before.
+    pub p99: Duration,
+}
+
+impl Default for SoakSettings {
+    fn default() -> Self {
+        Self { errors_percent: 1, p99_factor: 3, p99: Duration::from_millis(100) }
     }
 }
 

@@ -17,7 +17,8 @@ use tokio::task::JoinSet;
 
 use crate::admin::api::{Accepted, ApiError, PastRollouts, ReloadVerdict, SCHEMA, Status};
 use crate::admin::retention::Retention;
-use crate::ids::WorkerName;
+use crate::admin::soak::SoakVerdict;
+use crate::ids::{CommitId, WorkerName};
 
 mod error;
 mod events;
@@ -93,6 +94,16 @@ impl Client {
     /// Asks for a new generation of a worker and awaits the verdict, which the start's limit bounds.
     pub async fn restart(&self, worker: &WorkerName) -> Result<ReloadVerdict, ClientError> {
         self.ask(Method::POST, &format!("/v1/workers/{worker}/restart")).await
+    }
+
+    /// Has a deployment that serves watched for that time, and awaits what comes of it.
+    pub async fn soak(
+        &self,
+        commit: &CommitId,
+        time: Duration,
+    ) -> Result<SoakVerdict, ClientError> {
+        let path = format!("/v1/deployments/{commit}/soak?ms={}", time.as_millis());
+        self.ask(Method::POST, &path).await
     }
 
     /// Asks for a reload, and leaves it at that.

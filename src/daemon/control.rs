@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use jiff::Timestamp;
@@ -12,6 +12,7 @@ use super::metrics::Moment;
 use super::reloads::Reloads;
 use super::retention;
 use super::samples::Samples;
+use super::soaks::Soaks;
 use crate::admin::api::{
     BreakerState, Control, Counters, DrainingGeneration, ExitKind, FailedDeployment, Initiator,
     InstanceStatus, LastExit, PastRollout, PastRollouts, ReloadOutcome, ReloadVerdict, SCHEMA,
@@ -19,6 +20,7 @@ use crate::admin::api::{
 };
 use crate::admin::feed::Feed;
 use crate::admin::retention::Retention;
+use crate::admin::soak::SoakVerdict;
 use crate::config::settings::{DeploymentSettings, Mode};
 use crate::ids::{CommitId, WorkerName};
 use crate::launcher::{ExitReason, Source};
@@ -44,6 +46,7 @@ pub(super) struct Observed {
 pub(super) struct DaemonControl {
     rollout: RolloutHandle,
     reloads: Reloads,
+    soaks: Soaks,
     observed: Observed,
     feed: Feed,
     /// `None` where nothing is built.
@@ -66,7 +69,19 @@ impl DaemonControl {
         deployments: Arc<ArcSwap<DeploymentSettings>>,
     ) -> Self {
         let (started_at, stopping) = (Timestamp::now(), AtomicBool::new(false));
-        Self { rollout, reloads, observed, feed, rebuild, mode, deployments, started_at, stopping }
+        let soaks = Soaks::default();
+        Self {
+            rollout,
+            reloads,
+            soaks,
+            observed,
+            feed,
+            rebuild,
+            mode,
+            deployments,
+            started_at,
+            stopping,
+        }
     }
 
     /// The daemon was told to stop.
@@ -150,6 +165,14 @@ impl Control for DaemonControl {
             let duration_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
             verdict(report, duration_ms)
         }
+    }
+
+    fn soak(
+        &self,
+        commit: CommitId,
+        time: Duration,
+    ) -> impl Future<Output = Result<SoakVerdict, String>> + Send {
+        self.soaks.begin(self.rollout.clone(), commit, time, self.deployments.load().soak)
     }
 
     fn past_rollouts(&self) -> PastRollouts {

@@ -14,6 +14,7 @@ mod reloads;
 mod retention;
 mod running;
 mod samples;
+mod soaks;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -53,6 +53,7 @@ mod websocket;
 
 pub use counters::{Counters, CountersReader};
 pub use data_plane::{DataPlane, ProxySettings, STREAM_GRACE};
+pub use durations::DurationSums;
 pub use forwarding::forwarded_request;
 pub use listener::Listener;
 pub use live::{Build, Live, Place, Problems};

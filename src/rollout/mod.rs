@@ -17,5 +17,6 @@ pub mod plan;
 pub mod ports;
 pub mod probe;
 pub mod report;
+pub mod soak;
 pub mod state;
 pub mod status;

@@ -3,7 +3,7 @@
 //! Desired is not actual: `manifest.json` is the deployer's word, this file is the daemon's own
 //! account of what served, what served well, and what failed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -121,6 +121,14 @@ impl State {
     /// Whether this deployment was tried last and failed.
     pub fn has_failed(&self, deployment: &DeploymentRef) -> bool {
         self.failed.as_ref().is_some_and(|failed| failed.deployment == *deployment)
+    }
+
+    /// The last deployment but `commit` that served, unless it failed afterwards.
+    pub fn good_before(&self, commit: &CommitId) -> Option<&HistoryEntry> {
+        let mut later = BTreeSet::from([commit]);
+        let newest = self.history.iter().rev();
+        let mut last = newest.filter(|entry| later.insert(&entry.deployment.commit));
+        last.find(|entry| entry.failure.is_none())
     }
 
     /// A deployment serves.
@@ -245,6 +253,21 @@ mod tests {
         assert!(!state.has_failed(&again), "activated again, it is a new wish");
         state.served(attempt('b'));
         assert!(!state.has_failed(&deployment('b')));
+    }
+
+    #[test]
+    fn the_good_one_before_is_the_last_that_did_not_fail_later() {
+        let mut state = State::default();
+        let commit = |digit: char| deployment(digit).commit;
+        assert_eq!(state.good_before(&commit('a')), None);
+        state.served(attempt('a'));
+        state.served(attempt('b'));
+        state.served(attempt('c'));
+        assert_eq!(state.good_before(&commit('c')).unwrap().deployment, deployment('b'));
+        state.did_not_serve(attempt('b'), "badly".into());
+        assert_eq!(state.good_before(&commit('c')).unwrap().deployment, deployment('a'));
+        state.served(attempt('c'));
+        assert_eq!(state.good_before(&commit('a')).unwrap().deployment, deployment('c'));
     }
 
     #[test]

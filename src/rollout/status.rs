@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::controller::{Breaker, Controller};
 use super::event::Cause;
 use super::generation::Phase;
+use super::soak::Before;
 use super::state::{DeploymentRef, FailedDeployment, HistoryEntry, State};
 use crate::ids::{CommitId, Generation, Md5, RoutePath, UnitName, WorkerName};
 use crate::launcher::Source;
@@ -40,6 +41,8 @@ pub struct Snapshot {
     pub warnings: Vec<String>,
     /// What became of the last rollouts, newest last; bounded.
     pub past: Arc<Vec<HistoryEntry>>,
+    /// What workers had done when what is published came to be.
+    pub before: Arc<BTreeMap<WorkerName, Before>>,
 }
 
 /// One worker.
@@ -111,7 +114,7 @@ impl WorkerSnapshot {
 }
 
 impl Snapshot {
-    /// The state of this moment; warnings and the past are left empty.
+    /// The state of this moment; warnings, the past and what was before are left empty.
     pub fn of(
         controller: &Controller,
         state: &State,
@@ -181,6 +184,7 @@ impl Snapshot {
             workers: workers.into_values().collect(),
             warnings: Vec::new(),
             past: Arc::default(),
+            before: Arc::default(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +18,7 @@ use tqserver::admin::api::{
 use tqserver::admin::feed::Feed;
 use tqserver::admin::retention::Retention;
 use tqserver::admin::server;
+use tqserver::admin::soak::{SoakOutcome, SoakVerdict};
 use tqserver::config::settings::Mode;
 use tqserver::ids::{CommitId, Generation, Port, WorkerName};
 
@@ -63,6 +65,11 @@ impl Control for Fake {
         let verdict =
             ReloadVerdict { started: vec![worker], ..self.verdict.lock().unwrap().clone() };
         std::future::ready(verdict)
+    }
+
+    async fn soak(&self, commit: CommitId, time: Duration) -> Result<SoakVerdict, String> {
+        let reason = format!("{} for {} ms", commit.short(), time.as_millis());
+        Ok(SoakVerdict { schema: SCHEMA, outcome: SoakOutcome::Well, reason, obstacle: None })
     }
 
     fn past_rollouts(&self) -> PastRollouts {

@@ -8,10 +8,11 @@ use anyhow::Context;
 use jiff::Timestamp;
 
 use super::protocol::{Outcome, Reply, RolledOut};
-use super::soak::{self, Soak};
+use super::soak;
 use super::verdict;
 use super::wire::Wire;
 use crate::admin::api::{ReloadOutcome, ReloadVerdict};
+use crate::admin::soak::{SoakOutcome, SoakVerdict};
 use crate::ctl::client::{Client, ClientError};
 use crate::ctl::exit::Failure;
 use crate::ids::CommitId;
@@ -39,12 +40,11 @@ impl Rollout<'_> {
         let record = Deployment::read(deploy, commit)?;
         verify(deploy, &record, Scope::Whole, &mut DigestCache::default(), Timestamp::now())?;
         // Where nobody could switch, nothing is changed.
-        let status = match verdict::block_on(self.client.status())? {
-            Ok(status) => Some(status),
-            Err(ClientError::Denied(_)) => None,
+        let may_ask = match verdict::block_on(self.client.status())? {
+            Ok(_) => true,
+            Err(ClientError::Denied(_)) => false,
             Err(error) => return Err(error.into_failure()),
         };
-        let soak = status.filter(|_| !self.soak.is_zero()).map(|status| Soak::begin(&status));
         let back = WayBack::prepare(self.lock)?;
         let by = Some(self.by.clone());
         if let Err(error) = activate_by(self.lock, &record, by, Timestamp::now(), HISTORY) {
@@ -67,21 +67,31 @@ impl Rollout<'_> {
             started: rolled_out.started.clone(),
             kept: rolled_out.kept.clone(),
         });
-        let Some(soak) = soak else {
-            if !self.soak.is_zero() {
-                rolled_out.notes.push("not watched: the control socket may not be used".to_owned());
-            }
+        if self.soak.is_zero() || rolled_out.outcome == Outcome::Unchanged {
             return Ok(rolled_out);
-        };
-        match soak.watch(self.client, commit, self.soak) {
-            soak::Finding::Well(note) => {
-                rolled_out.notes.push(note);
+        }
+        if !may_ask {
+            rolled_out.notes.push("not watched: the control socket may not be used".to_owned());
+            return Ok(rolled_out);
+        }
+        let SoakVerdict { outcome, reason, obstacle, .. } =
+            soak::watch(self.client, commit, self.soak)?;
+        match outcome {
+            SoakOutcome::Well => {
+                rolled_out.notes.push(reason);
                 Ok(rolled_out)
             }
-            soak::Finding::Bad(reason) => {
-                let bad =
-                    RolledOut { outcome: Outcome::RolledBack, reason: Some(reason), ..rolled_out };
-                Ok(self.put_back_after(bad, &back))
+            // tqserver has gone back already, and the manifest follows.
+            SoakOutcome::WentBack => {
+                let (outcome, reason) = (Outcome::RolledBack, Some(reason));
+                Ok(self.put_back_after(RolledOut { outcome, reason, ..rolled_out }, &back))
+            }
+            // What serves is what is wanted, bad as it is.
+            SoakOutcome::Stayed => {
+                let (outcome, reason) = (Outcome::RollbackFailed, Some(reason));
+                let obstacle = obstacle.unwrap_or_else(|| "see its log".to_owned());
+                rolled_out.notes.push(format!("could not go back: {obstacle}"));
+                Ok(RolledOut { outcome, reason, ..rolled_out })
             }
         }
     }

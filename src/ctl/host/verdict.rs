@@ -10,9 +10,9 @@ use crate::ctl::exit::Failure;
 use crate::ctl::reload::{self, VerdictError};
 
 /// How long a tqserver that ended meanwhile may take to be there again.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 /// How often it is looked for.
-const PAUSE: Duration = Duration::from_millis(200);
+pub(super) const PAUSE: Duration = Duration::from_millis(200);
 
 /// Completes a future here and now.
 pub(super) fn block_on<T>(future: impl Future<Output = T>) -> std::io::Result<T> {

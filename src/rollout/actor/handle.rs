@@ -1,12 +1,13 @@
 //! How the rest of the program talks to the actor.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::super::report::Report;
 use super::super::status::Snapshot;
-use crate::ids::WorkerName;
+use crate::ids::{CommitId, WorkerName};
 
 /// A request to the actor.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub enum Command {
     Reload(oneshot::Sender<Report>),
     /// Give a worker a new generation of what serves.
     Restart(WorkerName, oneshot::Sender<Report>),
+    /// Go back to what served before.
+    GoBack(GoBack, oneshot::Sender<Report>),
     /// The manifest may have changed.
     ManifestChanged,
     /// Stand still as soon as nothing is under way, for another process to take over.
@@ -23,6 +26,17 @@ pub enum Command {
     PredecessorGone,
     /// Stop what does not serve yet, and end.
     Shutdown(oneshot::Sender<()>),
+}
+
+/// What is to be gone back from, and why.
+#[derive(Debug)]
+pub struct GoBack {
+    /// The deployment that serves.
+    pub from: CommitId,
+    /// What is wrong with it.
+    pub reason: String,
+    /// How long that was watched.
+    pub watched: Duration,
 }
 
 /// The actor stands still for as long as this lives; dropped, it goes on with a fresh look at
@@ -60,6 +74,17 @@ impl RolloutHandle {
     /// verdict, not the restart.
     pub fn restart(&self, worker: WorkerName) -> impl Future<Output = Report> + Send + use<> {
         self.ask(|reply| Command::Restart(worker, reply))
+    }
+
+    /// Asks, here and now, to go back from a deployment that serves to the last that served well before
+    /// it, whatever the manifest says; the future is the verdict. Dropping it gives up the verdict.
+    pub fn go_back(
+        &self,
+        from: CommitId,
+        reason: String,
+        watched: Duration,
+    ) -> impl Future<Output = Report> + Send + use<> {
+        self.ask(move |reply| Command::GoBack(GoBack { from, reason, watched }, reply))
     }
 
     fn ask<F: FnOnce(oneshot::Sender<Report>) -> Command>(

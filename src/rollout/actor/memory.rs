@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::super::event::{Outcome, RolloutId, Verdict};
 use super::super::report::{Report, failures_line};
-use super::super::state::Attempt;
+use super::super::state::{Attempt, DeploymentRef};
 use super::{Actor, Done, now};
 use crate::launcher::Launcher;
 
@@ -34,21 +34,30 @@ impl<L: Launcher> Actor<L> {
     }
 
     fn remember(&mut self, verdict: &Verdict, begun: Option<Instant>) {
-        let wanted = self.desired.clone();
-        let Some(deployment) = wanted.filter(|d| verdict.commit.as_ref() == Some(&d.commit)) else {
-            return;
-        };
+        let is_it =
+            |deployment: &DeploymentRef| verdict.commit.as_ref() == Some(&deployment.commit);
+        let returning = self.returning.take().filter(|(deployment, _)| is_it(deployment));
+        let is_returning = returning.is_some();
+        let wanted = self.desired.clone().map(|deployment| (deployment, self.desired_by.clone()));
+        let wanted = returning.or(wanted.filter(|(deployment, _)| is_it(deployment)));
+        let Some((deployment, deployed_by)) = wanted else { return };
         let took = begun.map(|begun| now().saturating_duration_since(begun).as_millis());
         let attempt = Attempt {
             deployment,
-            deployed_by: self.desired_by.clone(),
+            deployed_by,
             at: Timestamp::now(),
             took_ms: took.and_then(|took| took.try_into().ok()),
             started: verdict.started.clone(),
         };
         let published = self.controller.current().and_then(|current| current.commit.as_ref());
         match &verdict.outcome {
-            Outcome::Switched => self.state.served(attempt),
+            Outcome::Switched => {
+                let failed = self.state.failed.take().filter(|_| is_returning);
+                self.state.served(attempt);
+                // The manifest still asks for what was left, which is not to be tried again.
+                self.state.failed = failed;
+            }
+            Outcome::Unchanged if is_returning => {}
             Outcome::Unchanged => self.state.failed = None,
             // It has served before, and what is left of it serves: its workers are tried again.
             Outcome::Failed(_) if published == Some(&attempt.deployment.commit) => {}

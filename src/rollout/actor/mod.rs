@@ -4,6 +4,7 @@
 //! verifying, systemd, probes, the journal — runs beside it and reports back, so that the actor
 //! never waits and the data plane never waits for the actor.
 
+mod go_back;
 mod handle;
 mod memory;
 mod perform;
@@ -12,7 +13,7 @@ mod succession;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,17 +29,19 @@ use super::launch_queue::{LaunchOutcome, LaunchQueue};
 use super::load::{LoadError, Loader, Wanted};
 use super::ports::{PortPool, can_bind};
 use super::report::Report;
+use super::soak::Before;
 use super::state::{DeploymentRef, HistoryEntry, State, StateFile};
 use super::status::Snapshot;
 use crate::config::settings::{RolloutSettings, Settings};
-use crate::ids::UnitName;
+use crate::ids::{UnitName, WorkerName};
 use crate::launcher::{Launcher, UnitEvent};
 use crate::proxy::table::PublishedTable;
 use crate::proxy::target::Target;
 use crate::store::manifest::DeployedBy;
 use crate::tls::Certificates;
+use go_back::GoingBack;
 use handle::Waiters;
-pub use handle::{Command, RolloutHandle, Suspended};
+pub use handle::{Command, GoBack, RolloutHandle, Suspended};
 use reload::Asked;
 
 /// How many warnings are kept for `tqctl status`.
@@ -48,6 +51,7 @@ const WARNINGS: usize = 20;
 enum Done {
     Loaded(Loader, Box<Result<Wanted, LoadError>>),
     LoadedLastGood(Loader, Result<Arc<Desired>, LoadError>),
+    LoadedBack(Loader, Box<GoingBack>, Result<Arc<Desired>, LoadError>),
     Probed(UnitName, Result<(), String>),
     Drained(UnitName),
     Reported(Waiters, Report),
@@ -96,6 +100,12 @@ pub struct Actor<L: Launcher> {
     desired: Option<DeploymentRef>,
     /// Who activated that.
     desired_by: Option<DeployedBy>,
+    /// What is to be gone back to, as soon as the loader is there.
+    going_back: Option<GoingBack>,
+    /// What is being gone back to, and on whose account.
+    returning: Option<(DeploymentRef, Option<DeployedBy>)>,
+    /// What workers had done when what is published came to be, and what that is.
+    before: (Option<DeploymentRef>, Arc<BTreeMap<WorkerName, Before>>),
     /// When the rollouts under way began.
     begun: HashMap<RolloutId, Instant>,
     /// The state's history, for whoever asks.
@@ -143,6 +153,9 @@ impl<L: Launcher> Actor<L> {
             apply: parts.apply,
             desired: None,
             desired_by: None,
+            going_back: None,
+            returning: None,
+            before: Default::default(),
             begun: HashMap::new(),
             past: Arc::new(state_history),
             asked: Asked::default(),
@@ -243,6 +256,7 @@ impl<L: Launcher> Actor<L> {
         match command {
             Command::Reload(waiter) => self.ask(true, Some(waiter)),
             Command::Restart(worker, waiter) => self.restart(worker, waiter),
+            Command::GoBack(wish, waiter) => self.go_back(wish, waiter),
             Command::ManifestChanged => self.ask(false, None),
             Command::Suspend(granted) => self.suspending = Some(granted),
             Command::PredecessorGone => self.launches.predecessor_gone(),
@@ -273,6 +287,11 @@ impl<L: Launcher> Actor<L> {
                     Ok(desired) => self.step(Event::Desired { desired, proven: true }),
                     Err(error) => self.warn(error.to_string()),
                 }
+                self.load_when_asked();
+            }
+            Done::LoadedBack(loader, wish, result) => {
+                self.loader = Some(loader);
+                self.loaded_back(*wish, result);
                 self.load_when_asked();
             }
             Done::Probed(unit, result) => {
@@ -327,8 +346,8 @@ impl<L: Launcher> Actor<L> {
             &self.targets,
             now(),
         );
-        let past = Arc::clone(&self.past);
-        self.snapshot.send_replace(Arc::new(Snapshot { warnings, past, ..snapshot }));
+        let (past, before) = (Arc::clone(&self.past), Arc::clone(&self.before.1));
+        self.snapshot.send_replace(Arc::new(Snapshot { warnings, past, before, ..snapshot }));
     }
 }
 

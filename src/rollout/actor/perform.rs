@@ -91,6 +91,7 @@ impl<L: Launcher> Actor<L> {
     }
 
     fn publish(&mut self, table: &Table) {
+        self.remember_before(table);
         let Desired { workers, unbuilt, .. } = &*table.deployment;
         let mut routes = Vec::with_capacity(workers.len() + unbuilt.len());
         for worker in workers.values() {

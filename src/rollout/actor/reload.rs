@@ -60,7 +60,10 @@ impl<L: Launcher> Actor<L> {
     /// Invariant (a reload sees what its asker wrote): a load answers only those who asked before
     /// it began.
     pub(super) fn load_when_asked(&mut self) {
-        if !self.asked.at_all || self.suspending.is_some() {
+        if self.suspending.is_some() {
+            return;
+        }
+        if self.go_back_when_asked() || !self.asked.at_all {
             return;
         }
         if let Some(mut loader) = self.loader.take() {

@@ -37,7 +37,11 @@ impl<L: Launcher> Actor<L> {
         loop {
             tokio::select! {
                 command = inbox.recv() => match command {
-                    Some(Command::Reload(waiter) | Command::Restart(_, waiter)) => {
+                    Some(
+                        Command::Reload(waiter)
+                        | Command::Restart(_, waiter)
+                        | Command::GoBack(_, waiter),
+                    ) => {
                         let _ = waiter.send(report.clone());
                     }
                     Some(Command::Shutdown(done)) => {

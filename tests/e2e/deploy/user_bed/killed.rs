@@ -45,7 +45,7 @@ fn kill_at(
 
 /// Sends a signal to the processes of the bed, in which nobody else's are seen, whose command line
 /// matches; or to their groups.
-fn signal(host: &Host, signal: &str, groups: bool, pattern: &str) {
+pub fn signal(host: &Host, signal: &str, groups: bool, pattern: &str) {
     let output = host.session.bed.command("pgrep").args(["-fx", pattern]).output();
     for pid in String::from_utf8(output.unwrap().stdout).unwrap().split_whitespace() {
         let whom = if groups { format!("-{pid}") } else { pid.to_owned() };

@@ -3,6 +3,7 @@
 mod full;
 mod killed;
 mod several;
+mod soak;
 mod sources;
 
 use std::fs;
@@ -17,8 +18,6 @@ use tqserver::store::lock::DeployLock;
 
 use crate::deploy::host::{Host, said};
 use crate::project::{Worker, commit, worker};
-use crate::session::PATIENCE;
-use crate::support::wait::await_until;
 
 /// Two workers that say they are `mode`.
 pub fn both(mode: &'static str) -> [Worker; 2] {
@@ -174,31 +173,6 @@ fn what_does_not_come_to_serve_is_not_left_wanted() {
     assert_eq!(host.session.status()["state"], "serving");
     let output = host.tqctl(&["history", "away"]);
     assert!(said(&output).contains("failed"), "{}", said(&output));
-}
-
-#[test]
-fn what_serves_badly_while_it_is_watched_goes_back() {
-    let (host, first, second) = serving("");
-    let mut deploying = host
-        .command()
-        .args(["-v", "deploy", "away", second.git_commit.as_str(), "--soak", "60s"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(deploying.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert!(lines.any(|line| line.contains("6/6 soak")));
-    // A worker dies of each of these, and they are not tried again.
-    let crash =
-        "POST /crash HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    await_until("the end of the deployment", PATIENCE, || {
-        let _ = crate::session::send(host.session.addr(), crash);
-        deploying.try_wait().unwrap().is_some()
-    });
-    let said = lines.collect::<Vec<_>>().join("\n");
-    assert_eq!(deploying.wait().unwrap().code(), Some(7), "{said}");
-    assert_eq!(host.wanted(), Some(first.git_commit));
-    assert_eq!(host.mode(), "old");
 }
 
 #[test]

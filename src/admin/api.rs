@@ -403,6 +403,24 @@ pub struct PastRollouts {
     pub schema: u32,
     /// The last hundred, newest first.
     pub rollouts: Vec<PastRollout>,
+    /// The last hundred wishes that were refused before anything was started, newest first.
+    #[serde(default)]
+    pub refused: Vec<RefusedWish>,
+}
+
+/// What the manifest asked for, and was not even tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedWish {
+    /// Which commit; absent where the manifest or the configuration could not be read.
+    pub commit: Option<CommitId>,
+    /// The manifest's `deployment_id`, likewise.
+    pub deployment_id: Option<String>,
+    /// When it was refused for this reason first.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// Who activated it, by the manifest's word.
+    pub by: Option<Initiator>,
 }
 
 /// What became of a rollout.

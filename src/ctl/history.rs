@@ -1,16 +1,18 @@
 //! `tqctl history`: what was deployed, by whom, and what came of it.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use jiff::Timestamp;
 
 use super::deploy;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Painter, Role, printable};
 use super::rollback::{Whither, by, dash, date, deployments, layout};
-use crate::admin::api::PastRollout;
-use crate::ids::WorkerName;
+use crate::admin::api::{Initiator, PastRollout, RefusedWish};
+use crate::ids::{CommitId, WorkerName};
 use crate::store::manifest::DeployedBy;
 
 /// The JSON document's format.
@@ -21,7 +23,7 @@ const SCHEMA: u32 = 1;
 pub struct HistoryArgs {
     /// A target of config/deployment.yaml; this machine where it is left out
     pub target: Option<String>,
-    /// How many rollouts to show, the newest first
+    /// How many rollouts and refusals to show, the newest first
     #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]
     pub lines: usize,
 }
@@ -38,57 +40,105 @@ pub fn run(
     super::block_on(async {
         let mut sessions = deploy::begin(&whither.places, "history", out).await?;
         let several = sessions.len() > 1;
-        let mut documents = BTreeMap::new();
+        let (mut rollouts, mut refused) = (BTreeMap::new(), BTreeMap::new());
         for session in &mut sessions {
-            let mut found = deployments(session, false, out).await?.rollouts;
-            found.truncate(args.lines);
+            let mut found = deployments(session, false, out).await?;
+            found.rollouts.truncate(args.lines);
+            found.refused.truncate(args.lines);
             let name = session.place().name().to_owned();
             if several {
                 out.line(out.painter().paint(Role::Strong, &name))?;
             }
-            out.line(table(&found, out.painter()))?;
-            documents.insert(name, found);
+            let mut events: Vec<_> = found.rollouts.iter().map(Event::of_rollout).collect();
+            events.extend(found.refused.iter().map(Event::of_refusal));
+            events.sort_by_key(|event| Reverse(event.at));
+            events.truncate(args.lines);
+            out.line(table(&events, out.painter()))?;
+            rollouts.insert(name.clone(), found.rollouts);
+            refused.insert(name, found.refused);
         }
         deploy::end(sessions).await;
-        out.document(&serde_json::json!({ "schema": SCHEMA, "hosts": documents }))?;
+        let document =
+            serde_json::json!({ "schema": SCHEMA, "hosts": rollouts, "refused": refused });
+        out.document(&document)?;
         Ok(Exit::Ok)
     })
 }
 
-const HEADINGS: [&str; 7] = ["WHEN", "COMMIT", "OUTCOME", "TOOK", "VERB", "BY", "STARTED"];
+/// A line of the history.
+struct Event<'a> {
+    at: Timestamp,
+    commit: Option<&'a CommitId>,
+    outcome: (Role, &'static str),
+    took_ms: Option<u64>,
+    by: Option<&'a Initiator>,
+    started: &'a [WorkerName],
+    /// What was wrong.
+    reason: Option<&'a str>,
+}
 
-fn table(rollouts: &[PastRollout], paint: Painter) -> String {
-    let mut rows = vec![(Role::Strong, HEADINGS.map(str::to_owned))];
-    let mut reasons = Vec::new();
-    for rollout in rollouts {
-        let by_whom = rollout.by.clone().map(|by| DeployedBy {
+impl<'a> Event<'a> {
+    fn of_rollout(rollout: &'a PastRollout) -> Self {
+        Self {
+            at: rollout.at,
+            commit: Some(&rollout.commit),
+            outcome: match &rollout.failure {
+                None => (Role::Plain, "served"),
+                Some(_) => (Role::Bad, "failed"),
+            },
+            took_ms: rollout.took_ms,
+            by: rollout.by.as_ref(),
+            started: &rollout.started,
+            reason: rollout.failure.as_deref(),
+        }
+    }
+
+    fn of_refusal(refusal: &'a RefusedWish) -> Self {
+        Self {
+            at: refusal.at,
+            commit: refusal.commit.as_ref(),
+            outcome: (Role::Bad, "refused"),
+            took_ms: None,
+            by: refusal.by.as_ref(),
+            started: &[],
+            reason: Some(&refusal.reason),
+        }
+    }
+
+    fn commit(&self) -> &str {
+        self.commit.map_or("-", CommitId::short)
+    }
+
+    fn row(&self) -> (Role, [String; 7]) {
+        let by_whom = self.by.cloned().map(|by| DeployedBy {
             user: by.user,
             from: by.from,
             client: by.client,
             verb: by.verb,
         });
-        let started: Vec<_> = rollout.started.iter().map(WorkerName::as_str).collect();
-        let (role, outcome) = match &rollout.failure {
-            None => (Role::Plain, "served"),
-            Some(_) => (Role::Bad, "failed"),
-        };
-        rows.push((
-            role,
-            [
-                date(Some(rollout.at)),
-                rollout.commit.short().to_owned(),
-                outcome.to_owned(),
-                rollout.took_ms.map_or("-".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1e3)),
-                dash(by_whom.as_ref().map(|by| by.verb.as_str())),
-                by(by_whom.as_ref()),
-                dash(Some(started.join(", ").as_str()).filter(|text| !text.is_empty())),
-            ],
-        ));
-        if let Some(failure) = &rollout.failure {
-            let mark = paint.paint(Role::Bad, "✗");
-            let failure = printable(failure.lines().next().unwrap_or_default()).to_string();
-            reasons.push(format!("{mark} {}: {failure}", rollout.commit.short()));
-        }
+        let started: Vec<_> = self.started.iter().map(WorkerName::as_str).collect();
+        let (role, outcome) = self.outcome;
+        let row = [
+            date(Some(self.at)),
+            self.commit().to_owned(),
+            outcome.to_owned(),
+            self.took_ms.map_or("-".to_owned(), |ms| format!("{:.1} s", ms as f64 / 1e3)),
+            dash(by_whom.as_ref().map(|by| by.verb.as_str())),
+            by(by_whom.as_ref()),
+            dash(Some(started.join(", ").as_str()).filter(|text| !text.is_empty())),
+        ];
+        (role, row)
     }
+}
+
+const HEADINGS: [&str; 7] = ["WHEN", "COMMIT", "OUTCOME", "TOOK", "VERB", "BY", "STARTED"];
+
+fn table(events: &[Event<'_>], paint: Painter) -> String {
+    let mut rows = vec![(Role::Strong, HEADINGS.map(str::to_owned))];
+    rows.extend(events.iter().map(Event::row));
+    let reasons = events.iter().filter_map(|event| {
+        let reason = printable(event.reason?.lines().next().unwrap_or_default()).to_string();
+        Some(format!("{} {}: {reason}", paint.paint(Role::Bad, "✗"), event.commit()))
+    });
     std::iter::once(layout(&rows, paint)).chain(reasons).collect::<Vec<_>>().join("\n")
 }

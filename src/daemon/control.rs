@@ -15,8 +15,8 @@ use super::samples::Samples;
 use super::soaks::Soaks;
 use crate::admin::api::{
     BreakerState, Control, Counters, DrainingGeneration, ExitKind, FailedDeployment, Initiator,
-    InstanceStatus, LastExit, PastRollout, PastRollouts, ReloadOutcome, ReloadVerdict, SCHEMA,
-    ServerState, Status, WorkerState, WorkerStatus,
+    InstanceStatus, LastExit, PastRollout, PastRollouts, RefusedWish, ReloadOutcome, ReloadVerdict,
+    SCHEMA, ServerState, Status, WorkerState, WorkerStatus,
 };
 use crate::admin::feed::Feed;
 use crate::admin::retention::Retention;
@@ -30,8 +30,9 @@ use crate::rollout::actor::RolloutHandle;
 use crate::rollout::controller::Breaker;
 use crate::rollout::event::Cause;
 use crate::rollout::report::{Report, ReportResult};
-use crate::rollout::state::HistoryEntry;
+use crate::rollout::state::{HistoryEntry, Refusal};
 use crate::rollout::status::{ExitSnapshot, GenerationSnapshot, Snapshot, WorkerSnapshot};
+use crate::store::manifest::DeployedBy;
 use crate::tls::PublishedTls;
 
 /// What is counted and watched.
@@ -178,7 +179,8 @@ impl Control for DaemonControl {
     fn past_rollouts(&self) -> PastRollouts {
         let snapshot = self.rollout.snapshot();
         let rollouts = snapshot.past.iter().rev().map(past_rollout).collect();
-        PastRollouts { schema: SCHEMA, rollouts }
+        let refused = snapshot.refused.iter().rev().map(refused_wish).collect();
+        PastRollouts { schema: SCHEMA, rollouts, refused }
     }
 
     fn metrics(&self) -> String {
@@ -230,13 +232,24 @@ fn past_rollout(entry: &HistoryEntry) -> PastRollout {
         took_ms: entry.took_ms,
         failure: entry.failure.clone(),
         started: entry.started.clone(),
-        by: entry.deployed_by.clone().map(|by| Initiator {
-            user: by.user,
-            from: by.from,
-            client: by.client,
-            verb: by.verb,
-        }),
+        by: entry.deployed_by.clone().map(initiator),
     }
+}
+
+fn refused_wish(refusal: &Refusal) -> RefusedWish {
+    let deployment = refusal.deployment.clone();
+    RefusedWish {
+        commit: deployment.as_ref().map(|deployment| deployment.commit.clone()),
+        deployment_id: deployment.and_then(|deployment| deployment.deployment_id),
+        at: refusal.at,
+        reason: refusal.reason.clone(),
+        by: refusal.deployed_by.clone().map(initiator),
+    }
+}
+
+fn initiator(by: DeployedBy) -> Initiator {
+    let DeployedBy { user, from, client, verb } = by;
+    Initiator { user, from, client, verb }
 }
 
 fn verdict(report: Report, duration_ms: u64) -> ReloadVerdict {

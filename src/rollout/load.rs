@@ -14,6 +14,7 @@ use jiff::Timestamp;
 
 use super::desired::{Desired, DesiredWorker, UnbuiltWorker};
 use super::pinned::{self, Chosen, Pinned};
+use super::state::DeploymentRef;
 use crate::config::discover::{self, DiscoveredWorker, discover};
 use crate::config::settings::{Mode, Pin, PinTarget, Settings, WorkerSettings};
 use crate::config::{self, ConfigErrors, Sources};
@@ -25,7 +26,7 @@ use crate::store::deployment::Deployment;
 use crate::store::digest::DigestCache;
 use crate::store::document::ReadError;
 use crate::store::layout::DeployDir;
-use crate::store::manifest::Manifest;
+use crate::store::manifest::{DeployedBy, Manifest};
 use crate::store::signature::{Gate, LEDGER, SignatureError};
 use crate::store::verify::{Scope, VerifyError, verify};
 use crate::tls::{Certificates, TlsError, TlsLoader};
@@ -42,7 +43,11 @@ pub struct Loader {
     ledger: PathBuf,
     held_back: Arc<HeldBack>,
     tls: TlsLoader,
+    wish: Option<Wish>,
 }
+
+/// What a manifest asks for, and who wrote it.
+pub type Wish = (DeploymentRef, Option<DeployedBy>);
 
 /// Workers of the source tree that are not to be started, though they have a program: it is older
 /// than its sources, and a newer one is being built.
@@ -113,7 +118,7 @@ impl Loader {
         let digests = DigestCache::load(&digests_file);
         let ledger = state_dir.join(LEDGER);
         let (held_back, tls) = (Arc::default(), TlsLoader::default());
-        Self { sources, output, scope, digests, digests_file, ledger, held_back, tls }
+        Self { sources, output, scope, digests, digests_file, ledger, held_back, tls, wish: None }
     }
 
     /// Reads certificates as well, if `tls` has a listener for them.
@@ -130,6 +135,7 @@ impl Loader {
 
     /// What configuration and manifest (in development: the source tree) ask for now.
     pub fn load_wanted(&mut self) -> Result<Wanted, LoadError> {
+        self.wish = None;
         let loaded = config::load(&self.sources)?;
         let tls = self.tls.load(&loaded.settings)?;
         let launcher = LauncherConfig::new(&loaded.settings, self.output.clone());
@@ -145,6 +151,11 @@ impl Loader {
         warnings.extend(hidden(&loaded.settings, &desired));
         let (settings, certificates) = (loaded.settings, Arc::new(tls.certificates));
         Ok(Wanted { settings, warnings, certificates, desired: Arc::new(desired) })
+    }
+
+    /// What the manifest asked for at the last load; `None` where it was not read, or is not valid.
+    pub fn wish(&self) -> Option<&Wish> {
+        self.wish.as_ref()
     }
 
     /// A deployment that serves, as units of it are alive: they are adopted, whether or not it is one
@@ -199,6 +210,9 @@ impl Loader {
             Err(ReadError::Absent(_)) => return Err(LoadError::NoManifest(path.clone())),
             read => read?,
         };
+        let (commit, id) = (manifest.current_deployment.clone(), manifest.deployment_id.clone());
+        let deployment = DeploymentRef { commit, deployment_id: Some(id) };
+        self.wish = Some((deployment, manifest.deployed_by.clone()));
         let deployment = &manifest.deployment.deployment;
         self.admit(settings, &deploy, deployment)?;
         verify(&deploy, deployment, self.scope, &mut self.digests, Timestamp::now())?;

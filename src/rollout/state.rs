@@ -43,6 +43,22 @@ pub struct State {
     /// What came of the last rollouts, newest last.
     #[serde(default)]
     pub history: Vec<HistoryEntry>,
+    /// What was not even tried, newest last.
+    #[serde(default)]
+    pub refused: Vec<Refusal>,
+}
+
+/// A wish that was refused: nothing was started for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Which deployment the manifest asked for; `None` where it could not be read.
+    pub deployment: Option<DeploymentRef>,
+    /// Who activated it, as the manifest said.
+    pub deployed_by: Option<DeployedBy>,
+    /// Why.
+    pub reason: String,
+    /// When. What is refused again for the same reason, with nothing between, is remembered once.
+    pub at: Timestamp,
 }
 
 /// One activation of one commit.
@@ -113,6 +129,7 @@ impl Default for State {
             generations: BTreeMap::new(),
             serving: Vec::new(),
             history: Vec::new(),
+            refused: Vec::new(),
         }
     }
 }
@@ -144,6 +161,21 @@ impl State {
         let (deployment, at) = (attempt.deployment.clone(), attempt.at);
         self.remember(attempt, Some(reason.clone()));
         self.failed = Some(FailedDeployment { deployment, reason, at });
+    }
+
+    /// A wish was refused.
+    pub fn refuse(&mut self, refusal: Refusal) {
+        let last_rollout = self.history.last().map(|entry| entry.at);
+        let is_known = self.refused.last().is_some_and(|last| {
+            Some(last.at) > last_rollout
+                && (&last.deployment, &last.reason) == (&refusal.deployment, &refusal.reason)
+        });
+        if is_known {
+            return;
+        }
+        let excess = (self.refused.len() + 1).saturating_sub(HISTORY);
+        self.refused.drain(..excess);
+        self.refused.push(refusal);
     }
 
     fn remember(&mut self, attempt: Attempt, failure: Option<String>) {
@@ -271,8 +303,33 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_is_remembered_once_until_something_else_happens() {
+        let refusal = |reason: &str, second: i64| Refusal {
+            deployment: Some(deployment('b')),
+            deployed_by: None,
+            reason: reason.to_owned(),
+            at: Timestamp::from_second(second).unwrap(),
+        };
+        let mut state = State::default();
+        for (reason, second) in [("x", 1), ("x", 2), ("y", 3), ("x", 4)] {
+            state.refuse(refusal(reason, second));
+        }
+        state.served(Attempt { at: Timestamp::from_second(5).unwrap(), ..attempt('a') });
+        state.refuse(refusal("x", 6));
+        let told: Vec<_> =
+            state.refused.iter().map(|it| (&*it.reason, it.at.as_second())).collect();
+        assert_eq!(told, [("x", 1), ("y", 3), ("x", 4), ("x", 6)]);
+    }
+
+    #[test]
     fn history_is_bounded() {
         let mut state = State::default();
+        for number in 0..HISTORY + 5 {
+            let (deployment, deployed_by) = (Some(deployment('b')), None);
+            let at = Timestamp::UNIX_EPOCH;
+            state.refuse(Refusal { deployment, deployed_by, reason: number.to_string(), at });
+        }
+        assert_eq!(state.refused.len(), HISTORY);
         for _ in 0..HISTORY + 5 {
             state.served(attempt('a'));
         }

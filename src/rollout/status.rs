@@ -11,7 +11,7 @@ use super::controller::{Breaker, Controller};
 use super::event::Cause;
 use super::generation::Phase;
 use super::soak::Before;
-use super::state::{DeploymentRef, FailedDeployment, HistoryEntry, State};
+use super::state::{DeploymentRef, FailedDeployment, HistoryEntry, Refusal, State};
 use crate::ids::{CommitId, Generation, Md5, RoutePath, UnitName, WorkerName};
 use crate::launcher::Source;
 use crate::proxy::target::Target;
@@ -41,6 +41,8 @@ pub struct Snapshot {
     pub warnings: Vec<String>,
     /// What became of the last rollouts, newest last; bounded.
     pub past: Arc<Vec<HistoryEntry>>,
+    /// What was refused before anything was tried, newest last; bounded.
+    pub refused: Arc<Vec<Refusal>>,
     /// What workers had done when what is published came to be.
     pub before: Arc<BTreeMap<WorkerName, Before>>,
 }
@@ -184,6 +186,7 @@ impl Snapshot {
             workers: workers.into_values().collect(),
             warnings: Vec::new(),
             past: Arc::default(),
+            refused: Arc::default(),
             before: Arc::default(),
         }
     }

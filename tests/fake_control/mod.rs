@@ -73,7 +73,7 @@ impl Control for Fake {
     }
 
     fn past_rollouts(&self) -> PastRollouts {
-        PastRollouts { schema: SCHEMA, rollouts: Vec::new() }
+        PastRollouts { schema: SCHEMA, rollouts: Vec::new(), refused: Vec::new() }
     }
 
     fn metrics(&self) -> String {

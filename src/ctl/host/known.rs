@@ -134,7 +134,7 @@ pub(super) fn list(
     let manifest = manifest(deploy, &mut found.warnings)?;
     let status = super::verdict::block_on(client.status())?;
     match super::verdict::block_on(client.past_rollouts())? {
-        Ok(past) => found.rollouts = past.rollouts,
+        Ok(past) => (found.rollouts, found.refused) = (past.rollouts, past.refused),
         Err(error) => found.warnings.push(unasked(&error)),
     }
     let status = status.ok();

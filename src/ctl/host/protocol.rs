@@ -196,6 +196,9 @@ pub(in crate::ctl) struct Deployments {
     pub(in crate::ctl) deployments: Vec<Listed>,
     /// What became of rollouts, newest first, as tqserver remembers; empty where it does not say.
     pub(in crate::ctl) rollouts: Vec<crate::admin::api::PastRollout>,
+    /// What it refused before anything was started, likewise.
+    #[serde(default)]
+    pub(in crate::ctl) refused: Vec<crate::admin::api::RefusedWish>,
     /// What could not be found out, a sentence each.
     pub(in crate::ctl) warnings: Vec<String>,
 }

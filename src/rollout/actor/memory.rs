@@ -6,8 +6,9 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::super::event::{Outcome, RolloutId, Verdict};
+use super::super::load::{LoadError, Loader};
 use super::super::report::{Report, failures_line};
-use super::super::state::{Attempt, DeploymentRef};
+use super::super::state::{Attempt, DeploymentRef, Refusal};
 use super::{Actor, Done, now};
 use crate::launcher::Launcher;
 
@@ -71,6 +72,15 @@ impl<L: Launcher> Actor<L> {
             Outcome::Interrupted => {}
         }
         self.past = Arc::new(self.state.history.clone());
+    }
+
+    /// Nothing is tried for what is wanted.
+    pub(super) fn remember_refusal(&mut self, error: &LoadError) {
+        let wish = self.loader.as_ref().and_then(Loader::wish).cloned();
+        let (deployment, deployed_by) = wish.unzip();
+        let (deployed_by, reason) = (deployed_by.flatten(), error.to_string());
+        self.state.refuse(Refusal { deployment, deployed_by, reason, at: Timestamp::now() });
+        self.refused = Arc::new(self.state.refused.clone());
     }
 
     /// Writes the state when it changed, one write after the other. A directory that cannot be

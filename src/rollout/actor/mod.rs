@@ -30,7 +30,7 @@ use super::load::{LoadError, Loader, Wanted};
 use super::ports::{PortPool, can_bind};
 use super::report::Report;
 use super::soak::Before;
-use super::state::{DeploymentRef, HistoryEntry, State, StateFile};
+use super::state::{DeploymentRef, HistoryEntry, Refusal, State, StateFile};
 use super::status::Snapshot;
 use crate::config::settings::{RolloutSettings, Settings};
 use crate::ids::{UnitName, WorkerName};
@@ -110,6 +110,8 @@ pub struct Actor<L: Launcher> {
     begun: HashMap<RolloutId, Instant>,
     /// The state's history, for whoever asks.
     past: Arc<Vec<HistoryEntry>>,
+    /// The same of its refusals.
+    refused: Arc<Vec<Refusal>>,
     /// Asked for a reload that has not begun.
     asked: Asked,
     /// Wait for the load that is under way.
@@ -130,7 +132,7 @@ impl<L: Launcher> Actor<L> {
         settings: &Settings,
     ) -> (Self, RolloutHandle, mpsc::Receiver<Command>) {
         let (state, complaint) = parts.state.load();
-        let state_history = state.history.clone();
+        let (state_history, refused) = (state.history.clone(), state.refused.clone());
         let rollout = settings.rollout.clone();
         let ports = PortPool::new(rollout.port_range_start, rollout.port_range_end, can_bind);
         let controller =
@@ -158,6 +160,7 @@ impl<L: Launcher> Actor<L> {
             before: Default::default(),
             begun: HashMap::new(),
             past: Arc::new(state_history),
+            refused: Arc::new(refused),
             asked: Asked::default(),
             loading: Asked::default(),
             suspending: None,
@@ -346,8 +349,10 @@ impl<L: Launcher> Actor<L> {
             &self.targets,
             now(),
         );
-        let (past, before) = (Arc::clone(&self.past), Arc::clone(&self.before.1));
-        self.snapshot.send_replace(Arc::new(Snapshot { warnings, past, before, ..snapshot }));
+        let (past, refused) = (Arc::clone(&self.past), Arc::clone(&self.refused));
+        let before = Arc::clone(&self.before.1);
+        let snapshot = Snapshot { warnings, past, refused, before, ..snapshot };
+        self.snapshot.send_replace(Arc::new(snapshot));
     }
 }
 

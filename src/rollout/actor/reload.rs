@@ -108,6 +108,9 @@ impl<L: Launcher> Actor<L> {
         let never = self.controller.current().is_none() && self.state.last_good.is_none();
         let rolling_out = self.controller.rolling_out().is_some();
         let absent = matches!(error, LoadError::NoManifest(_));
+        if !absent {
+            self.remember_refusal(error);
+        }
         self.publish_nothing_deployed(absent && never && !rolling_out);
         self.desired = None;
         self.loading.waiters.take().answer(&Report::refused(&error.to_string()));

@@ -176,6 +176,38 @@ fn what_does_not_come_to_serve_is_not_left_wanted() {
 }
 
 #[test]
+fn what_is_refused_is_in_the_history_with_its_reason() {
+    let (host, _, _) = serving("");
+    let history = || {
+        let output = host.tqctl(&["--json", "history", "away"]);
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (document["refused"]["127.0.0.1"].clone(), said(&host.tqctl(&["history", "away"])))
+    };
+    assert_eq!(history().0, json!([]));
+    // By other means than tqctl, which would not.
+    let damaged = host.server.build('3', &both("new"));
+    let folder = host.server.deploy_dir().commit_dir(&damaged.git_commit);
+    fs::write(folder.join("workers/api/private/mode"), "odd").unwrap();
+    host.server.activate(&damaged);
+    for _ in 0..2 {
+        assert_eq!(host.session.tqctl(&["reload", "--wait"]).status.code(), Some(7));
+    }
+    let (refused, text) = history();
+    assert_eq!(refused.as_array().unwrap().len(), 1, "{refused}");
+    assert_eq!(refused[0]["commit"], damaged.git_commit.as_str());
+    assert!(refused[0]["reason"].as_str().unwrap().contains("workers/api/private/mode"));
+    assert!(text.contains("refused") && text.contains("✗ 3333333: "), "{text}");
+
+    fs::write(host.server.manifest(), "{").unwrap();
+    assert_eq!(host.session.tqctl(&["reload", "--wait"]).status.code(), Some(7));
+    let (refused, text) = history();
+    assert_eq!(refused[0]["commit"], Value::Null);
+    assert!(refused[0]["reason"].as_str().unwrap().contains("manifest.json"), "{refused}");
+    assert!(text.contains("✗ -: "), "{text}");
+    assert_eq!(host.mode(), "old");
+}
+
+#[test]
 fn of_two_at_once_the_second_is_told_who_is_first_or_waits() {
     let (host, _, second) = serving("");
     let now = jiff::Timestamp::now();

@@ -22,6 +22,7 @@ use tqserver::admin::retention::{Needed, NeededFor, Retention};
 use tqserver::config::settings::RetentionSettings;
 use tqserver::store::layout::DeployDir;
 use tqserver::store::lock::DeployLock;
+use tqserver::store::manifest::{Manifest, PreviousStatus};
 
 /// A project with deployments 1 to 6, of which all were activated but 3 and 4; 6 is wanted.
 fn project() -> (TempDir, DeployDir) {
@@ -90,6 +91,15 @@ fn what_nothing_needs_is_removed_and_told() {
     assert_eq!(run.status.code(), Some(0), "{run:?}");
     assert_eq!(digits(&deploy), "256");
     assert!(!left_over.exists());
+    // The manifest tells what can be gone back to now, and points where it did.
+    let (manifest, _) = Manifest::read(&deploy).unwrap();
+    let told = manifest
+        .previous_deployments
+        .iter()
+        .map(|entry| (entry.git_commit.as_str().chars().next().unwrap(), entry.status));
+    let (there, gone) = (PreviousStatus::RollbackAvailable, PreviousStatus::Removed);
+    assert_eq!(told.collect::<Vec<_>>(), [('5', there), ('2', there), ('1', gone)]);
+    assert_eq!(manifest.current_deployment, commit('6'));
     let said = String::from_utf8(run.stdout).unwrap();
     for line in ["removed  1111111", "removed  3333333", "removed  4444444", "✓ 3 of 6 deployments"]
     {

@@ -16,6 +16,7 @@ use crate::admin::retention::Retention;
 use crate::config::settings::{DeploymentSettings, Mode, RetentionSettings};
 use crate::config::{self, Environment, Sources};
 use crate::ids::CommitId;
+use crate::store::activate;
 use crate::store::document::ReadError;
 use crate::store::layout::DeployDir;
 use crate::store::lock::{DeployLock, LockError};
@@ -71,6 +72,11 @@ pub async fn run(
     }
     Outcome { plan: &plan, deploy: &deploy, removed: Some(&removed), left_over: &left_over }
         .print(out)?;
+    // Of earlier runs as well, which may have been killed before they came to it.
+    if let Err(error) = activate::retell(&lock, Timestamp::now()) {
+        out.error(printable_lines(&error.to_string()));
+        exit = Exit::Failure;
+    }
     Ok(exit)
 }
 

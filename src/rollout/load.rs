@@ -161,16 +161,22 @@ impl Loader {
     /// A deployment that serves, as units of it are alive: they are adopted, whether or not it is one
     /// that would still be started.
     pub fn load_commit(&mut self, commit: &CommitId) -> Result<Arc<Desired>, LoadError> {
+        self.load_served(commit, false)
+    }
+
+    /// The same; `judged`: what workers are pinned to must be signed, where that is asked for.
+    fn load_served(&mut self, commit: &CommitId, judged: bool) -> Result<Arc<Desired>, LoadError> {
         let settings = config::load(&self.sources)?.settings;
         let launcher = LauncherConfig::new(&settings, self.output.clone());
         let deploy = DeployDir::new(&settings.deployments.deploy_dir);
         let deployment = Deployment::read(&deploy, commit)?;
+        let keyring = settings.deployments.keyring.as_deref().filter(|_| judged);
         let pins = &settings.deployments.pins;
-        let resolved = match self.resolve(&deploy, &deployment, pins, None, &launcher) {
+        let resolved = match self.resolve(&deploy, &deployment, pins, (keyring, None, &launcher)) {
             // Nothing serves, and all is better than nothing; the load before has told of the pin.
             Err(LoadError::Config(error)) if !pins.is_empty() => {
                 tracing::warn!("starting without pins: {error}");
-                self.resolve(&deploy, &deployment, &BTreeMap::new(), None, &launcher)?
+                self.resolve(&deploy, &deployment, &BTreeMap::new(), (keyring, None, &launcher))?
             }
             resolved => resolved?,
         };
@@ -182,7 +188,7 @@ impl Loader {
         let settings = config::load(&self.sources)?.settings;
         let deploy = DeployDir::new(&settings.deployments.deploy_dir);
         self.admit(&settings, &deploy, &Deployment::read(&deploy, commit)?)?;
-        self.load_commit(commit)
+        self.load_served(commit, true)
     }
 
     /// Whether `deployment` is signed, where that is asked for. tq-launcher, which starts what is in
@@ -217,15 +223,18 @@ impl Loader {
         self.admit(settings, &deploy, deployment)?;
         verify(&deploy, deployment, self.scope, &mut self.digests, Timestamp::now())?;
         let (pins, id) = (&settings.deployments.pins, Some(manifest.deployment_id.clone()));
-        let desired = self.resolve(&deploy, deployment, pins, id, launcher)?;
+        let keyring = settings.deployments.keyring.as_deref();
+        let desired = self.resolve(&deploy, deployment, pins, (keyring, id, launcher))?;
         Ok(Desired { deployed_by: manifest.deployed_by.clone(), ..desired })
     }
 
-    /// The deployments that workers are pinned to, verified as far as the current one.
+    /// The deployments that workers are pinned to, verified as far as the current one. Where signatures
+    /// are asked for they must be signed; that they are old is what pins are for.
     fn pinned<'p>(
         &mut self,
         deploy: &DeployDir,
         pins: &'p BTreeMap<PinTarget, Pin>,
+        keyring: Option<&Path>,
     ) -> Result<Vec<Pinned<'p>>, ConfigErrors> {
         let mut found = Vec::new();
         for (target, pin) in pins {
@@ -236,6 +245,10 @@ impl Loader {
                 Deployment::read(deploy, &pin.commit).map_err(|error| refused(&error))?;
             verify(deploy, &deployment, self.scope, &mut self.digests, Timestamp::now())
                 .map_err(|error| refused(&error))?;
+            if let Some(keyring) = keyring {
+                let gate = Gate::new(keyring, &self.ledger);
+                gate.authentic(deploy, &deployment).map_err(|error| refused(&error))?;
+            }
             found.push(Pinned { target, pin, deployment });
         }
         Ok(found)
@@ -246,10 +259,9 @@ impl Loader {
         deploy: &DeployDir,
         deployment: &Deployment,
         pins: &BTreeMap<PinTarget, Pin>,
-        deployment_id: Option<String>,
-        launcher: &LauncherConfig,
+        (keyring, deployment_id, launcher): (Option<&Path>, Option<String>, &LauncherConfig),
     ) -> Result<Desired, LoadError> {
-        let pins = self.pinned(deploy, pins)?;
+        let pins = self.pinned(deploy, pins, keyring)?;
         let mut workers = BTreeMap::new();
         for (name, Chosen { commit, part, pinned }) in pinned::choose(deployment, &pins)? {
             let source = Source::Deployment(commit.clone());

@@ -92,6 +92,45 @@ pub fn activate_by(
     Ok(manifest)
 }
 
+/// Has the history tell which deployments are there now: after some were removed. Returns whether the
+/// manifest was replaced; what it points at, and since when, stays.
+///
+/// # Errors
+/// See [`ActivateError`]. The manifest is then as it was.
+pub fn retell(lock: &DeployLock, now: Timestamp) -> Result<bool, ActivateError> {
+    let deploy = lock.deploy();
+    let path = deploy.manifest();
+    let failed = |source| ActivateError::Io { path: path.clone(), source };
+    let mut manifest = match Manifest::read(deploy) {
+        Ok((manifest, _)) => manifest,
+        Err(ReadError::Absent(_)) => return Ok(false),
+        Err(error) => return Err(ActivateError::Previous(error)),
+    };
+    let present = deploy
+        .deployments()
+        .map_err(|source| ActivateError::Io { path: deploy.path().to_path_buf(), source })?;
+    let mut is_stale = false;
+    for entry in &mut manifest.previous_deployments {
+        let status = status(&entry.git_commit, &present);
+        is_stale |= entry.status != status;
+        entry.status = status;
+    }
+    if !is_stale {
+        return Ok(false);
+    }
+    manifest.version = now;
+    let mode = Writers::of(&fs::metadata(deploy.path()).map_err(failed)?).document();
+    manifest_sum::write(deploy, &manifest.to_json(), mode).map_err(failed)?;
+    Ok(true)
+}
+
+fn status(commit: &CommitId, present: &[CommitId]) -> PreviousStatus {
+    match present.contains(commit) {
+        true => PreviousStatus::RollbackAvailable,
+        false => PreviousStatus::Removed,
+    }
+}
+
 /// The manifest to carry the history on from.
 fn previous(read: Result<Manifest, ReadError>) -> Result<Option<Manifest>, ActivateError> {
     match read {
@@ -138,11 +177,7 @@ fn following(
             if entry.git_commit == *commit || known {
                 continue;
             }
-            entry.status = if present.contains(&entry.git_commit) {
-                PreviousStatus::RollbackAvailable
-            } else {
-                PreviousStatus::Removed
-            };
+            entry.status = status(&entry.git_commit, present);
             history.push(entry);
         }
         history.truncate(keep_history);

@@ -239,4 +239,15 @@ fn without_a_launcher_only_signed_deployments_are_loaded() {
     keys.sign("Ada", &project.deploy_dir().record(&commit('1')));
     assert_eq!(reload(&session), "switched");
     assert_eq!(session.get("/").body, "index well g2 /\n");
+    // So it does of what workers are pinned to.
+    project.build('2', &[worker("index", "better")]);
+    let pin = format!("{}  pins: {{index: \"{}\"}}\n", session.range_yaml(), commit('2'));
+    project.configure("", &pin);
+    let status = session.failing_reload();
+    assert!(status.contains("index cannot come from there"), "{status}");
+    assert!(status.contains("deployment.json.asc: is not there"), "{status}");
+    assert_eq!(session.get("/").body, "index well g2 /\n");
+    keys.sign("Ada", &project.deploy_dir().record(&commit('2')));
+    assert_eq!(reload(&session), "switched");
+    assert_eq!(session.get("/").body, "index better g3 /\n");
 }

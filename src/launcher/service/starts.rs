@@ -1,8 +1,10 @@
 //! Performs a start: from the configuration on disk to the job that systemd has taken.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::{ownership, quota};
+use crate::config::settings::{DeploymentSettings, Pin, PinTarget};
 use crate::config::{self, Sources};
 use crate::ids::UnitName;
 use crate::launcher::copies::Copies;
@@ -10,7 +12,7 @@ use crate::launcher::policy::{self, UnitSpec};
 use crate::launcher::session::{Bus, Session};
 use crate::launcher::{LaunchError, LauncherConfig, Output, Source, StartRequest, facts};
 use crate::store::layout::DeployDir;
-use crate::store::signature::{Gate, LEDGER};
+use crate::store::signature::{Chosen, ChosenWorker, Gate, LEDGER};
 
 /// What starts and stops go by.
 #[derive(Debug, Clone)]
@@ -72,7 +74,7 @@ impl Starts {
         let config = LauncherConfig::new(&loaded.settings, Output::Journal);
         ownership::check_deploy(&config.deploy_dir).map_err(refused)?;
         ownership::check(&self.state_dir).map_err(refused)?;
-        let gate = self.gate(loaded.settings.deployments.keyring.as_deref()).map_err(refused)?;
+        let gate = self.gate(&loaded.settings.deployments).map_err(refused)?;
         let deploy = DeployDir::new(&config.deploy_dir);
         let copy = self
             .copies
@@ -86,13 +88,26 @@ impl Starts {
     }
 
     /// What a deployment must pass, where root's configuration names a `keyring` for that.
-    fn gate(&self, keyring: Option<&Path>) -> Result<Option<Gate>, String> {
-        let Some(keyring) = keyring else { return Ok(None) };
+    fn gate(&self, settings: &DeploymentSettings) -> Result<Option<Gate>, String> {
+        let Some(keyring) = &settings.keyring else { return Ok(None) };
         if keyring.exists() {
             keyring.ancestors().try_for_each(ownership::check)?;
         }
-        Ok(Some(Gate::new(keyring, self.state_dir.join(LEDGER))))
+        let gate = Gate::new(keyring, self.state_dir.join(LEDGER));
+        Ok(Some(gate.choosing(chosen(&settings.pins))))
     }
+}
+
+/// What root has pinned.
+fn chosen(pins: &BTreeMap<PinTarget, Pin>) -> Vec<Chosen> {
+    let chosen = |(target, pin): (&PinTarget, &Pin)| Chosen {
+        commit: pin.commit.clone(),
+        what: match target {
+            PinTarget::Worker(name) => ChosenWorker::Named(name.clone()),
+            PinTarget::Route(route) => ChosenWorker::At(route.clone()),
+        },
+    };
+    pins.iter().map(chosen).collect()
 }
 
 /// A connection for one call: after a restart of the bus the next call simply has a new one.

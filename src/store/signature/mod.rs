@@ -21,7 +21,7 @@ use sha2::Digest;
 use super::deployment::Deployment;
 use super::document::{self, ReadError};
 use super::layout::{DeployDir, RECORD, SIGNATURE};
-use crate::ids::{CommitId, Sha256, WorkerName};
+use crate::ids::{CommitId, RoutePath, Sha256, WorkerName};
 pub use file::{put, read};
 use gpgv::Gpgv;
 use ledger::Ledger;
@@ -182,6 +182,37 @@ pub struct Gate {
     keyring: PathBuf,
     ledger: PathBuf,
     gpgv: Gpgv,
+    chosen: Vec<Chosen>,
+}
+
+/// A worker, by name or by route, that who runs the host has chosen to come from a certain deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// The deployment.
+    pub commit: CommitId,
+    /// Which of its workers.
+    pub what: ChosenWorker,
+}
+
+/// Which worker is chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChosenWorker {
+    /// The one of this name.
+    Named(WorkerName),
+    /// The one that the deployment has at this route.
+    At(RoutePath),
+}
+
+impl Chosen {
+    fn is(&self, worker: &WorkerName, deployment: &Deployment) -> bool {
+        self.commit == deployment.git_commit
+            && match &self.what {
+                ChosenWorker::Named(name) => name == worker,
+                ChosenWorker::At(route) => {
+                    deployment.workers.get(worker).is_some_and(|part| part.route == *route)
+                }
+            }
+    }
 }
 
 /// A record that was signed, and was not altered since.
@@ -196,7 +227,16 @@ impl Gate {
     /// A gate that opens to the keys of `keyring`, an absolute path. `ledger` is a file in a folder
     /// that nobody else can write to; it is made when it is first needed.
     pub fn new(keyring: impl Into<PathBuf>, ledger: impl Into<PathBuf>) -> Self {
-        Self { keyring: keyring.into(), ledger: ledger.into(), gpgv: Gpgv::default() }
+        let (keyring, ledger) = (keyring.into(), ledger.into());
+        Self { keyring, ledger, gpgv: Gpgv::default(), chosen: Vec::new() }
+    }
+
+    /// Opens it to workers that are `chosen`, however old their deployment is: who has named just that
+    /// commit, in a file that deployers cannot write, is not led back to it. It must be signed all the
+    /// same, and nothing else of that deployment is admitted by it.
+    #[must_use]
+    pub fn choosing(self, chosen: Vec<Chosen>) -> Self {
+        Self { chosen, ..self }
     }
 
     /// Whether `signature`, which was read from the file at `path`, is one of the bytes of
@@ -245,6 +285,19 @@ impl Gate {
         deployment: &Deployment,
         now: Timestamp,
     ) -> Result<(), SignatureError> {
+        self.authentic(deploy, deployment)?.admit(deployment, None, now)
+    }
+
+    /// Reads record and signature of `deployment` from its folder, and judges them. Whether it is its
+    /// turn is left open. Blocks.
+    ///
+    /// # Errors
+    /// See [`authenticate`](Self::authenticate); and when the record there is not `deployment`.
+    pub fn authentic(
+        &self,
+        deploy: &DeployDir,
+        deployment: &Deployment,
+    ) -> Result<Authentic<'_>, SignatureError> {
         let commit = &deployment.git_commit;
         let folder = deploy.commit_dir(commit);
         let record = document::read_in(&folder, RECORD)?;
@@ -252,7 +305,7 @@ impl Gate {
         let signature = present(document::read_in(&folder, SIGNATURE))?;
         let authentic = self.authenticate(&record, &signature, &path)?;
         match Deployment::parse(&record) {
-            Ok(signed) if signed == *deployment => authentic.admit(deployment, None, now),
+            Ok(signed) if signed == *deployment => Ok(authentic),
             Ok(_) => Err(SignatureError::Refused { path, flaw: Flaw::OtherRecord }),
             Err(error) => Err(error.in_file(&deploy.record(commit)).into()),
         }
@@ -279,8 +332,9 @@ impl Authentic<'_> {
     ) -> Result<(), SignatureError> {
         let refused = |flaw| SignatureError::Refused { path: self.signature.clone(), flaw };
         let mut ledger = self.gate.read_ledger().map_err(refused)?;
+        let is_chosen = |worker| self.gate.chosen.iter().any(|it| it.is(worker, deployment));
         if ledger.has(self.digest)
-            || worker.is_some_and(|worker| ledger.has_code(worker, deployment))
+            || worker.is_some_and(|it| ledger.has_code(it, deployment) || is_chosen(it))
         {
             return Ok(());
         }

@@ -287,6 +287,32 @@ fn a_worker_may_run_what_it_ran_before_whichever_deployment_that_came_with() {
     assert!(error.contains("never ran here"), "{error}");
 }
 
+#[rstest]
+#[case::by_name(ChosenWorker::Named("index".parse().unwrap()))]
+#[case::by_route(ChosenWorker::At("/".parse().unwrap()))]
+fn a_worker_that_the_host_has_chosen_may_be_old_and_nothing_else_of_its_deployment(
+    #[case] what: ChosenWorker,
+) {
+    let mut host = Host::new();
+    let old = host.signed_with('a', 0, "bin/index");
+    assert_eq!(host.admit(&host.signed('b', 1)), Ok(()));
+    let never_ran = |result: Result<(), String>| result.unwrap_err().contains("never ran here");
+    assert!(never_ran(host.admit_worker(&old, "index")));
+    host.gate = host.gate.clone().choosing(vec![Chosen { commit: commit('a'), what }]);
+    assert_eq!(host.admit_worker(&old, "index"), Ok(()));
+    let other = host.signed_with('c', 0, "bin/index");
+    assert!(never_ran(host.admit_worker(&other, "index")), "of another deployment");
+    assert!(never_ran(host.admit(&old)), "the deployment as a whole");
+    host.gate = host.gate.clone().choosing(Vec::new());
+    assert!(never_ran(host.admit_worker(&old, "index")), "it is not remembered as one that ran");
+
+    // It must be signed by somebody who is trusted.
+    host.keys.make(EVE);
+    host.keys.sign(EVE, &host.deploy.record(&commit('a')));
+    let error = host.gate.authentic(&host.deploy, &old).unwrap_err().to_string();
+    assert!(error.contains("which is not in"), "{error}");
+}
+
 #[test]
 fn what_was_admitted_survives_the_end_of_its_key_and_nothing_else_does() {
     let host = Host::new();

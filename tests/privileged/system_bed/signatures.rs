@@ -126,6 +126,11 @@ fn an_old_deployment_is_started_only_where_it_ran() {
     guarded.system.shell("systemctl stop tq-launcher.service");
     guarded.refuses('2', "never ran here");
     start(PORT + 2, '1').unwrap();
+    // Root may name just that one.
+    guarded.system.configure(&format!("  pins: {{index: \"{}\"}}\n", commit('2')));
+    start(PORT + 4, '2').unwrap();
+    guarded.system.configure("");
+    guarded.refuses('2', "never ran here");
     let ledger = guarded.system.shell("stat --format '%U %a' /var/lib/tq-launcher/signed.json");
     assert_eq!(ledger, "root 600");
 }

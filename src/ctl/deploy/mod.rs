@@ -230,6 +230,8 @@ struct HostDocument<'a> {
     outcome: Option<Outcome>,
     went_back: bool,
     reason: Option<String>,
+    /// What else is worth knowing.
+    notes: &'a [String],
     #[serde(flatten)]
     uploaded: Uploaded,
 }
@@ -357,6 +359,10 @@ impl Deploying<'_> {
                 Some(Ok(rolled_out)) => rolled_out.reason.clone(),
                 Some(Err(failure)) => Some(failure.to_string()),
                 None => Some("left alone, as another host did not switch".to_owned()),
+            },
+            notes: match &switched.result {
+                Some(Ok(rolled_out)) => &rolled_out.notes,
+                _ => &[],
             },
             uploaded: *uploaded,
         });

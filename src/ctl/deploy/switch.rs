@@ -121,7 +121,7 @@ async fn rolled_out(
     let soak_ms = soak.as_millis().try_into().unwrap_or(u64::MAX);
     let request = Request::RollOut { commit: commit.clone(), soak_ms };
     let mut reply = session.ask(&request).await?;
-    let (mut activated, mut watched) = (false, false);
+    let (mut activated, mut watched, mut told) = (false, false, 0);
     loop {
         match reply {
             Reply::Activated if !activated => {
@@ -129,15 +129,20 @@ async fn rolled_out(
                 running.done("");
                 running = steps.begin(Step::Rollout, &host);
             }
-            Reply::Serving { started, kept } if activated && !watched => {
-                running.done(&workers(&started, &kept));
+            Reply::Serving { started, kept, notes } if activated && !watched => {
+                told = notes.len();
+                let shown = std::iter::once(workers(&started, &kept)).chain(notes);
+                let shown: Vec<_> = shown.filter(|text| !text.is_empty()).collect();
+                running.done(&shown.join("   "));
                 watched = true;
                 running = steps.begin(Step::Soak, &host);
             }
             Reply::RolledOut(rolled_out) => {
                 match (is_well(rolled_out.outcome), watched && soak.is_zero()) {
                     (true, true) => running.skipped(),
-                    (true, false) => running.done(&rolled_out.notes.join("; ")),
+                    (true, false) => {
+                        running.done(&rolled_out.notes.get(told..).unwrap_or_default().join("; "))
+                    }
                     (false, _) => running.failed(rolled_out.reason.as_deref().unwrap_or_default()),
                 }
                 return Ok(rolled_out);

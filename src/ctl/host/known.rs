@@ -49,9 +49,11 @@ pub(super) fn hello(deploy: &DeployDir, client: &Client) -> Result<Hello, Failur
 fn unasked(error: &ClientError) -> String {
     match error {
         ClientError::Denied(socket) => format!(
-            "no permission to use {}: `systemctl reload` will tell whether tqserver has switched, \
-             and nothing is watched afterwards (add the user to tqserver-admin)",
-            socket.display()
+            "{user} may not use {}: `systemctl reload` alone tells whether tqserver has switched, \
+             without a reason, nothing is watched afterwards, and there is no history; to be told, as \
+             root there: usermod --append --groups tqserver-admin {user}",
+            socket.display(),
+            user = super::user()
         ),
         other => other.to_string(),
     }

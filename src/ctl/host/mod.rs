@@ -185,15 +185,20 @@ fn nothing_staged() -> Failure {
 
 /// Who deploys: the user here, and what is said of who that is elsewhere.
 pub(super) fn deployed_by(client: Option<String>, verb: &str) -> DeployedBy {
-    let uid = geteuid();
-    let user = User::from_uid(uid).ok().flatten();
     let connection = std::env::var("SSH_CONNECTION").ok();
     DeployedBy {
-        user: user.map_or_else(|| uid.to_string(), |user| user.name),
+        user: user(),
         from: connection.as_deref().and_then(|it| it.split(' ').next()).map(plain),
         client: client.as_deref().map(plain),
         verb: plain(verb),
     }
+}
+
+/// Who we are, by name where there is one.
+fn user() -> String {
+    let uid = geteuid();
+    let user = User::from_uid(uid).ok().flatten();
+    user.map_or_else(|| uid.to_string(), |user| user.name)
 }
 
 /// A text of bounded length for one line.

@@ -121,6 +121,8 @@ pub(in crate::ctl) enum Reply {
         started: Vec<WorkerName>,
         /// Workers that run on.
         kept: Vec<WorkerName>,
+        /// What else is worth knowing.
+        notes: Vec<String>,
     },
     /// What came of a rollout.
     RolledOut(RolledOut),

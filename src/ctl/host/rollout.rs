@@ -63,15 +63,19 @@ impl Rollout<'_> {
         if !verdict.ok {
             return Ok(self.put_back_after(rolled_out, &back));
         }
+        if !may_ask {
+            rolled_out.notes.push("`systemctl reload` alone says so".to_owned());
+        }
         wire.say(&Reply::Serving {
             started: rolled_out.started.clone(),
             kept: rolled_out.kept.clone(),
+            notes: rolled_out.notes.clone(),
         });
         if self.soak.is_zero() || rolled_out.outcome == Outcome::Unchanged {
             return Ok(rolled_out);
         }
         if !may_ask {
-            rolled_out.notes.push("not watched: the control socket may not be used".to_owned());
+            rolled_out.notes.push("not watched, as the control socket may not be used".to_owned());
             return Ok(rolled_out);
         }
         let SoakVerdict { outcome, reason, obstacle, .. } =

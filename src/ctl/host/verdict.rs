@@ -49,7 +49,8 @@ fn by_systemctl(begun: Instant) -> Result<ReloadVerdict, Failure> {
         outcome: if ok { ReloadOutcome::Switched } else { ReloadOutcome::Failed },
         started: Vec::new(),
         kept: Vec::new(),
-        reason: (!ok).then(|| format!("{words} See: journalctl -u tqserver")),
+        reason: (!ok)
+            .then(|| format!("{words} Why is told on the host alone: journalctl --unit tqserver")),
         details: Vec::new(),
         duration_ms: begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX),
     })

@@ -33,6 +33,8 @@ pub enum SoakOutcome {
     WentBack,
     /// It does not, and serves on: there is no way back.
     Stayed,
+    /// A new tqserver has taken over meanwhile: ask it.
+    HandedOver,
 }
 
 /// What a path and its query ask to be watched, and for how long; `None` for other paths.

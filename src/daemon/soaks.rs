@@ -48,6 +48,9 @@ fn verdict(soaked: Soaked) -> SoakVerdict {
         Soaked::Well(figures) => (SoakOutcome::Well, figures, None),
         Soaked::WentBack(reason) => (SoakOutcome::WentBack, reason, None),
         Soaked::Stayed(reason, obstacle) => (SoakOutcome::Stayed, reason, Some(obstacle)),
+        Soaked::HandedOver => {
+            (SoakOutcome::HandedOver, "a new tqserver has taken over".to_owned(), None)
+        }
     };
     SoakVerdict { schema: SCHEMA, outcome, reason, obstacle }
 }

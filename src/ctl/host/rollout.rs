@@ -71,7 +71,11 @@ impl Rollout<'_> {
             kept: rolled_out.kept.clone(),
             notes: rolled_out.notes.clone(),
         });
-        if self.soak.is_zero() || rolled_out.outcome == Outcome::Unchanged {
+        if self.soak.is_zero() {
+            return Ok(rolled_out);
+        }
+        if rolled_out.outcome == Outcome::Unchanged {
+            rolled_out.notes.push("not watched, as it served already".to_owned());
             return Ok(rolled_out);
         }
         if !may_ask {
@@ -81,7 +85,7 @@ impl Rollout<'_> {
         let SoakVerdict { outcome, reason, obstacle, .. } =
             soak::watch(self.client, commit, self.soak)?;
         match outcome {
-            SoakOutcome::Well => {
+            SoakOutcome::Well | SoakOutcome::HandedOver => {
                 rolled_out.notes.push(reason);
                 Ok(rolled_out)
             }

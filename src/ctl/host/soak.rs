@@ -24,6 +24,9 @@ pub(super) fn watch(
             {
                 std::thread::sleep(PAUSE);
             }
+            Ok(SoakVerdict { outcome: SoakOutcome::HandedOver, .. }) if now < end + PATIENCE => {
+                std::thread::sleep(PAUSE);
+            }
             Err(error) => return Ok(unwatched(&error)),
             Ok(verdict) => return Ok(verdict),
         }

@@ -14,6 +14,7 @@ use super::super::soak::Before;
 use super::super::state::{Attempt, DeploymentRef, HistoryEntry};
 use super::handle::GoBack;
 use super::{Actor, Done};
+use crate::ids::CommitId;
 use crate::launcher::Launcher;
 use crate::store::manifest::DeployedBy;
 
@@ -23,18 +24,26 @@ const VERB: &str = "soak";
 /// A deployment that is to serve again.
 #[derive(Debug)]
 pub(super) struct GoingBack {
+    from: CommitId,
     to: HistoryEntry,
     /// On whose account: who deployed what is left.
     by: Option<DeployedBy>,
     waiter: oneshot::Sender<Report>,
 }
 
+impl GoingBack {
+    /// It will not be.
+    pub(super) fn refuse(self, report: &Report) {
+        // Who asked may have gone away.
+        let _ = self.waiter.send(report.clone());
+    }
+}
+
 impl<L: Launcher> Actor<L> {
     /// Somebody has found that what serves serves badly. It is remembered as one that failed.
     pub(super) fn go_back(&mut self, wish: GoBack, waiter: oneshot::Sender<Report>) {
         let GoBack { from, reason, watched } = wish;
-        let serves = self.controller.current().and_then(|current| current.commit.as_ref());
-        let refusal = if serves != Some(&from) || self.controller.rolling_out().is_some() {
+        let refusal = if !self.just_serves(&from) {
             Some("another deployment serves, or is on its way".to_owned())
         } else if self.going_back.is_some() {
             Some("it is being gone back from already".to_owned())
@@ -57,7 +66,8 @@ impl<L: Launcher> Actor<L> {
         let by = last.and_then(|entry| entry.deployed_by.clone());
         let current = self.state.current.clone().filter(|current| current.commit == from);
         let attempt = Attempt {
-            deployment: current.unwrap_or(DeploymentRef { commit: from, deployment_id: None }),
+            deployment: current
+                .unwrap_or_else(|| DeploymentRef { commit: from.clone(), deployment_id: None }),
             deployed_by: by.clone(),
             at: Timestamp::now(),
             took_ms: watched.as_millis().try_into().ok(),
@@ -66,8 +76,14 @@ impl<L: Launcher> Actor<L> {
         self.state.did_not_serve(attempt, reason);
         self.state.last_good = Some(to.deployment.clone());
         self.past = Arc::new(self.state.history.clone());
-        self.going_back = Some(GoingBack { to, by, waiter });
+        self.going_back = Some(GoingBack { from, to, by, waiter });
         self.load_when_asked();
+    }
+
+    /// Whether that deployment serves, and nothing is on its way.
+    fn just_serves(&self, commit: &CommitId) -> bool {
+        let current = self.controller.current().and_then(|current| current.commit.as_ref());
+        current == Some(commit) && self.controller.rolling_out().is_none()
     }
 
     /// Begins, if that is wished and the loader is there; returns whether it is.
@@ -88,15 +104,21 @@ impl<L: Launcher> Actor<L> {
 
     /// What is to serve again was loaded, or could not be.
     pub(super) fn loaded_back(&mut self, wish: GoingBack, loaded: Result<Arc<Desired>, LoadError>) {
-        let GoingBack { to, by, waiter } = wish;
+        let loaded = match loaded {
+            Err(error) => Err(error.to_string()),
+            Ok(_) if !self.just_serves(&wish.from) => {
+                Err(format!("{} does not serve any more", wish.from.short()))
+            }
+            Ok(desired) => Ok(Arc::unwrap_or_clone(desired)),
+        };
         let desired = match loaded {
-            Ok(desired) => Arc::unwrap_or_clone(desired),
-            Err(error) => {
-                self.warn(error.to_string());
-                let _ = waiter.send(Report::refused(&error.to_string()));
-                return;
+            Ok(desired) => desired,
+            Err(reason) => {
+                self.warn(format!("not going back: {reason}"));
+                return wish.refuse(&Report::refused(&reason));
             }
         };
+        let GoingBack { to, by, waiter, .. } = wish;
         let by = by.map(|by| DeployedBy { verb: VERB.to_owned(), ..by });
         self.returning = Some((to.deployment.clone(), by));
         self.loading.waiters.add(waiter);

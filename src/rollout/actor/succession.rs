@@ -34,6 +34,9 @@ impl<L: Launcher> Actor<L> {
     pub(super) async fn dismissed(mut self, mut inbox: mpsc::Receiver<Command>) {
         let report = Report::handed_over();
         self.asked.waiters.take().answer(&report);
+        if let Some(wish) = self.going_back.take() {
+            wish.refuse(&report);
+        }
         loop {
             tokio::select! {
                 command = inbox.recv() => match command {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::actor::RolloutHandle;
+use super::report::ReportResult;
 use super::status::{Snapshot, WorkerSnapshot};
 use crate::config::settings::SoakSettings;
 use crate::ids::{CommitId, Generation, WorkerName};
@@ -34,6 +35,8 @@ pub enum Soaked {
     WentBack(String),
     /// It does not, for the first reason, and there is no way back, for the second.
     Stayed(String, String),
+    /// Another process decides by now: it is to be asked.
+    HandedOver,
 }
 
 /// What a worker had done when the published deployment came to be.
@@ -62,9 +65,10 @@ pub async fn soak(
         Bad::Replaced(reason) => Soaked::WentBack(reason),
         Bad::Serving(reason) => {
             let report = rollout.go_back(commit.clone(), reason.clone(), begun.elapsed()).await;
-            match report.reason {
-                None => Soaked::WentBack(reason),
-                Some(obstacle) => Soaked::Stayed(reason, obstacle),
+            match (report.result, report.reason) {
+                (ReportResult::HandedOver, _) => Soaked::HandedOver,
+                (_, None) => Soaked::WentBack(reason),
+                (_, Some(obstacle)) => Soaked::Stayed(reason, obstacle),
             }
         }
     }

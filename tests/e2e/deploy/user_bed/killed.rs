@@ -67,6 +67,12 @@ pub fn stands(host: &Host, first: &Deployment, second: &Deployment) {
     assert!([&first.git_commit, &second.git_commit].contains(&&wanted));
     await_until("what is wanted serves", PATIENCE, || host.mode() == expected);
     host.assert_whole();
+    // Nothing is left: no session, no transfer, and no worker beside the two.
+    await_until("no session is left", PATIENCE, || {
+        let left = ["pgrep", "-f", "host-session|rsync --server"];
+        !host.session.bed.command(left[0]).args(&left[1..]).output().unwrap().status.success()
+    });
+    host.session.await_workers(2);
     host.deploy("away", first);
     assert_eq!(host.mode(), "old");
     assert_eq!(host.others(), [".lock", "manifest.json"]);

@@ -133,12 +133,22 @@ impl Host {
     /// What both workers say they are; they say the same.
     #[track_caller]
     pub fn mode(&self) -> String {
-        let [index, api] = ["/", "/api"].map(|path| {
-            let body = self.session.get(path).body;
-            body.split(' ').nth(1).unwrap_or_else(|| panic!("{body:?}")).to_owned()
-        });
+        let [index, api] = self.modes();
         assert_eq!(index, api);
         index
+    }
+
+    /// Whether both workers say they are that. While they are switched they may differ.
+    pub fn is_in(&self, mode: &str) -> bool {
+        self.modes().iter().all(|it| it == mode)
+    }
+
+    #[track_caller]
+    fn modes(&self) -> [String; 2] {
+        ["/", "/api"].map(|path| {
+            let body = self.session.get(path).body;
+            body.split(' ').nth(1).unwrap_or_else(|| panic!("{body:?}")).to_owned()
+        })
     }
 }
 

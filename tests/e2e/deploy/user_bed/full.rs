@@ -177,7 +177,7 @@ fn a_disk_that_is_full_at_any_system_call_of_the_host_leaves_the_old_or_the_new_
         };
         failed += usize::from(code == Some(1));
         assert_eq!(host.wanted().as_ref(), Some(&wanted.git_commit), "{text}");
-        await_until(&text, PATIENCE, || host.mode() == mode);
+        await_until(&text, PATIENCE, || host.is_in(mode));
         fs::write(&options, "").unwrap();
         host.await_free();
         host.assert_whole();

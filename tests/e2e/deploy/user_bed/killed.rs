@@ -65,7 +65,7 @@ pub fn stands(host: &Host, first: &Deployment, second: &Deployment) {
     let wanted = host.wanted().unwrap();
     let expected = if wanted == first.git_commit { "old" } else { "new" };
     assert!([&first.git_commit, &second.git_commit].contains(&&wanted));
-    await_until("what is wanted serves", PATIENCE, || host.mode() == expected);
+    await_until("what is wanted serves", PATIENCE, || host.is_in(expected));
     host.assert_whole();
     // Nothing is left: no session, no transfer, and no worker beside the two.
     await_until("no session is left", PATIENCE, || {

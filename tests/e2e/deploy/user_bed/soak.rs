@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tqserver::store::deployment::Deployment;
 
 use super::killed::signal;
-use super::serving;
+use super::{both, serving};
 use crate::deploy::host::{Host, said};
 use crate::session::{PATIENCE, get, send};
 use crate::support::wait::await_until;
@@ -182,7 +182,7 @@ fn tqserver_goes_back_also_where_nobody_waits_for_it() {
     signal(&host, "-KILL", false, &format!("{} host-session", env!("CARGO_BIN_EXE_tqctl")));
     assert_eq!(watched.end().0, Some(4));
     requests(host.session.addr(), "/api/fail", 20);
-    await_until("the old one serves again", PATIENCE, || host.mode() == "old");
+    await_until("the old one serves again", PATIENCE, || host.is_in("old"));
     // Nobody was left to put the manifest back. What failed is not tried again for that.
     assert_eq!(host.wanted().as_ref(), Some(&second.git_commit));
     let pid = host.session.signal("KILL");
@@ -193,4 +193,17 @@ fn tqserver_goes_back_also_where_nobody_waits_for_it() {
     assert_eq!(status["failed"]["commit"], second.git_commit.as_str());
     host.deploy("away", &first);
     assert_eq!(host.session.status()["state"], "serving");
+}
+
+#[test]
+fn where_nothing_served_before_there_is_no_way_back() {
+    let host = Host::new("");
+    let first = host.build('1', &both("old"));
+    let watched = Watched::begin(&host, &first, "60s");
+    requests(host.session.addr(), "/api/fail", 20);
+    let (code, said) = watched.end();
+    assert_eq!(code, Some(8), "{said}");
+    let reason = "could not go back: there is no deployment that served well before it";
+    assert!(said.contains("api: ") && said.contains(reason), "{said}");
+    assert_eq!((host.mode().as_str(), host.wanted()), ("old", Some(first.git_commit)));
 }

@@ -122,6 +122,42 @@ fn a_disk_that_fills_up_while_a_deployment_is_watched_is_not_in_the_way_back() {
     assert_eq!(host.mode(), "old");
 }
 
+#[test]
+fn a_disk_that_takes_so_many_more_files_and_no_more_leaves_the_old_or_the_new_deployment() {
+    let disk = SmallDisk::new(80);
+    let host = &disk.host;
+    let (first, second) = (host.build('1', &both("old")), host.build('2', &both("new")));
+    host.deploy("away", &first);
+    let used = host.session.bed.run(&["df", "--output=iused", &disk.deploy]);
+    let used: u32 = used.lines().last().unwrap().trim().parse().unwrap();
+    let wanted = disk.manifest();
+    let mut failed = 0;
+    // What rsync writes is among it, too.
+    loop {
+        let options = format!("remount,nr_inodes={}", used + failed);
+        host.session.bed.run(&["mount", "-o", &options, &disk.deploy]);
+        let output = host.tqctl(&["deploy", "away", second.git_commit.as_str()]);
+        if output.status.success() {
+            break;
+        }
+        let text = format!("{failed} more: {}", said(&output));
+        assert_eq!(output.status.code(), Some(1), "{text}");
+        assert!(text.contains("No space left on device"), "{text}");
+        assert_eq!(disk.manifest(), wanted, "{text}");
+        assert_eq!(host.mode(), "old", "{text}");
+        let names = disk.names();
+        let known =
+            [".lock", "manifest.json", first.git_commit.as_str(), second.git_commit.as_str()];
+        assert!(names.lines().all(|name| known.contains(&name)), "{names}\n{text}");
+        // What has a deployment's name is whole.
+        let output = host.tqctl(&["--json", "rollback", "away", "--list"]);
+        assert!(!said(&output).contains("\"damage\":\""), "{}\n{text}", said(&output));
+        failed += 1;
+    }
+    assert!(failed > 10, "{failed}");
+    assert_eq!(host.mode(), "new");
+}
+
 /// System calls that need room on a disk.
 const NEED_ROOM: [&str; 9] = [
     "mkdir",

@@ -19,7 +19,7 @@ use crate::support::wait::await_until;
 fn requests(addr: SocketAddr, path: &str, count: usize) {
     let sent = AtomicUsize::new(0);
     thread::scope(|scope| {
-        for _ in 0..25 {
+        for _ in 0..10 {
             scope.spawn(|| {
                 while sent.fetch_add(1, Ordering::Relaxed) < count {
                     send(addr, &get(path)).unwrap();
@@ -145,7 +145,7 @@ fn what_is_allowed_is_configured_where_it_serves() {
     std::fs::write(host.server.path().join("config/deployment.yaml"), text).unwrap();
     let addr = host.session.addr();
     requests(addr, "/api", 150);
-    let watched = Watched::begin(&host, &second, "3s");
+    let watched = Watched::begin(&host, &second, "8s");
     requests(addr, "/api/fail", 50);
     requests(addr, "/api/slow/0.6", 60);
     let (code, said) = watched.end();

@@ -306,6 +306,10 @@ impl Pump {
         if self.content == 0 {
             self.settle();
         }
+        // The body goes on through the pipe, and has not ended before that is empty.
+        if self.pipe.is_some() {
+            return Ok(());
+        }
         while !self.is_read && self.content == 0 && self.ours.len() < GATHERED_BYTES {
             let step = self.decoder.step(from.inbox.unread());
             let (framing, step) = step.map_err(PumpError::Malformed)?;

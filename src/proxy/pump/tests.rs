@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use proptest::prelude::*;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
 use crate::config::settings::{ListenerSettings, StaticSettings};
@@ -336,4 +337,50 @@ proptest! {
         let (passed, has_end) = way.passed(body.chunks);
         prop_assert!([&body.content, body.tail].concat().starts_with(&passed) && has_end);
     }
+}
+
+/// A connection of which each side keeps few bytes for the other: the one that connected, the accepted.
+async fn narrow_connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_send_buffer_size(4 << 10).unwrap();
+    socket.set_recv_buffer_size(4 << 10).unwrap();
+    let connected = socket.connect(listener.local_addr().unwrap()).await.unwrap();
+    (connected, listener.accept().await.unwrap().0)
+}
+
+/// The client takes only as much as lets the pump go on, so that the pipe still holds some of the body
+/// when the worker's last byte is in it.
+#[tokio::test]
+async fn what_a_pipe_still_holds_when_all_was_read_is_passed_on() {
+    let (worker, mut far) = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let worker = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        (worker, listener.accept().await.unwrap().0)
+    };
+    let (client, mut reader) = narrow_connection().await;
+    let core = core();
+    let mut from = Leg::worker(worker, Rc::clone(&core));
+    let mut to = Leg::client(client, Rc::clone(&core));
+    let content = b"Every byte tells its place. ".repeat(10_000);
+    let length = BodyLength::Sized(content.len() as u64);
+    let sent = content.clone();
+    tokio::spawn(async move { far.write_all(&sent).await.map(|()| far) });
+
+    let body = Body { length, bytes: vec![], content, chunks: false, tail: b"" };
+    let mut pump = download(&body);
+    let mut passed = vec![];
+    loop {
+        let mut piece = [0; 1000];
+        tokio::select! {
+            biased;
+            end = std::future::poll_fn(|cx| pump.poll(cx, &mut from, &mut to)) => break end.unwrap(),
+            n = reader.read(&mut piece) => passed.extend_from_slice(&piece[..n.unwrap()]),
+        }
+    }
+    drop(to);
+    reader.read_to_end(&mut passed).await.unwrap();
+    assert_eq!(passed.len(), HEAD.len() + body.content.len());
+    assert!(passed.ends_with(&body.content));
+    assert!(core.pipes.borrow().is_some_and(|pipe| pipe.held() == 0));
 }

@@ -257,18 +257,20 @@ mod tests {
     use std::time::Duration;
 
     use super::super::balance::BalanceSettings;
+    use super::super::target::TargetSettings;
     use super::*;
 
     /// So many instances, which one failure ejects.
     fn instances(count: u16) -> WeightedTargets {
-        let settings = BalanceSettings {
+        let balance = BalanceSettings {
             eject_after: 1,
             eject_for: Duration::from_secs(60),
             ..BalanceSettings::default()
         };
+        let settings = TargetSettings { balance, ..TargetSettings::default() };
         WeightedTargets::new((0..count).map(|number| {
             let addr = ([127, 0, 0, 1], 9000 + number).into();
-            (Target::balanced("app".parse().unwrap(), Generation(1), addr, settings), 1)
+            (Target::with_settings("app".parse().unwrap(), Generation(1), addr, settings), 1)
         }))
     }
 

@@ -25,6 +25,11 @@ pub struct Target {
     pub addr: SocketAddr,
     /// Claims in flight, and the draining bit.
     state: AtomicU64,
+    /// After how many claims it is worn out; 0: never. Nothing is counted then.
+    max_requests: u64,
+    taken: AtomicU64,
+    /// Told once when it is.
+    worn_out: Notify,
     /// Told when the last claim of a draining target is dropped.
     drained: Notify,
     /// What it has done, by thread.
@@ -34,28 +39,40 @@ pub struct Target {
     standing: Standing,
 }
 
+/// How requests come to a target, and how many.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TargetSettings {
+    /// When it gets fewer than its like.
+    pub balance: BalanceSettings,
+    /// After how many requests it is to be replaced; 0: never.
+    pub max_requests: u64,
+}
+
 impl Target {
-    /// A target that takes requests.
+    /// A target that takes requests, with [`TargetSettings::default`].
     pub fn new(worker: WorkerName, generation: Generation, addr: SocketAddr) -> Arc<Self> {
-        Self::balanced(worker, generation, addr, BalanceSettings::default())
+        Self::with_settings(worker, generation, addr, TargetSettings::default())
     }
 
-    /// The same, of which `settings` tell when it gets fewer than its like.
-    pub fn balanced(
+    /// A target that takes requests.
+    pub fn with_settings(
         worker: WorkerName,
         generation: Generation,
         addr: SocketAddr,
-        settings: BalanceSettings,
+        settings: TargetSettings,
     ) -> Arc<Self> {
         Arc::new(Self {
             worker,
             generation,
             addr,
             state: AtomicU64::new(0),
+            max_requests: settings.max_requests,
+            taken: AtomicU64::new(0),
+            worn_out: Notify::new(),
             drained: Notify::new(),
             tallies: Tallies::default(),
             cut: CancellationToken::new(),
-            standing: Standing::new(settings),
+            standing: Standing::new(settings.balance),
         })
     }
 
@@ -69,6 +86,11 @@ impl Target {
         if before & DRAINING != 0 {
             self.release();
             return None;
+        }
+        if self.max_requests != 0
+            && self.taken.fetch_add(1, Ordering::Relaxed) + 1 == self.max_requests
+        {
+            self.worn_out.notify_one();
         }
         Some(Claim { target: Arc::clone(self) })
     }
@@ -116,6 +138,12 @@ impl Target {
             }
             notified.await;
         }
+    }
+
+    /// Completes once, when the target has taken as many requests as it may. It takes more until
+    /// another has its place.
+    pub async fn worn_out(&self) {
+        self.worn_out.notified().await;
     }
 
     /// Ends what would otherwise never end: event streams with a complete last chunk, tunnels
@@ -221,6 +249,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn it_is_worn_out_once_and_claimed_on() {
+        let (worker, addr) = ("app".parse().unwrap(), ([127, 0, 0, 1], 9000).into());
+        let settings = TargetSettings { max_requests: 2, ..TargetSettings::default() };
+        let target = Target::with_settings(worker, Generation(1), addr, settings);
+        drop(target.claim());
+        assert!(target.worn_out().now_or_never().is_none());
+        let claims = [target.claim(), target.claim()];
+        assert!(claims.iter().all(Option::is_some), "until another has its place");
+        assert!(target.worn_out().now_or_never().is_some());
+        assert!(target.worn_out().now_or_never().is_none());
     }
 
     /// Threads claim while one drains: whoever holds a claim sees a target that still lives.

@@ -61,6 +61,8 @@ pub enum Event {
         /// Passed, or the last thing it met.
         result: Result<(), String>,
     },
+    /// An instance that serves has taken as many requests as it may.
+    WornOut(UnitName),
     /// A draining generation has nothing in flight any more.
     Drained(UnitName),
     /// Time has passed: see [`super::controller::Controller::next_deadline`].

@@ -1,5 +1,6 @@
 //! Workers that die, or do harm while they live.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
@@ -217,6 +218,33 @@ fn a_worker_that_feeds_its_watchdog_is_left_alone() {
         session.systemctl(&fed).trim().parse::<u64>().unwrap() > ready + 2_000_000
     });
     assert_eq!(session.workers(), before);
+}
+
+#[test]
+fn instances_that_have_taken_max_requests_are_replaced_and_no_request_notices() {
+    let (project, session) = configured("", "");
+    let index = worker("index", "well").yaml("max_requests: 20\ninstances: 2\n");
+    project.deploy('1', &[index, worker("api", "well")]);
+    let mut seen = BTreeSet::new();
+    let mut requests = 0;
+    await_until("the sixth instance", PATIENCE, || {
+        let answer = session.get("/");
+        // Which port answered is no business of a client, and the generation stays the same.
+        assert_eq!(answer.body, "index well g1 /\n", "{answer:?}\n{}", session.log());
+        requests += 1;
+        if requests % 10 == 0 {
+            seen.extend(session.workers().into_iter().filter(|(unit, _)| unit.contains("@index")));
+        }
+        seen.len() >= 6
+    });
+    // Each serves until its successor is ready, and at most a tenth earlier is worn out.
+    assert!(requests >= 4 * 18, "{requests} requests, {seen:?}");
+    session.await_workers(3);
+    assert_eq!(session.get("/api").body, "api well g1 /\n");
+    let status = session.status();
+    let index = &status["workers"][1];
+    assert_eq!((&index["restarts"], &status["state"]), (&0.into(), &"serving".into()));
+    assert!(index["last_exit"].is_null(), "{status:#}");
 }
 
 #[test]

@@ -54,6 +54,7 @@ enum Done {
     LoadedBack(Loader, Box<GoingBack>, Result<Arc<Desired>, LoadError>),
     Probed(UnitName, Result<(), String>),
     Drained(UnitName),
+    WornOut(UnitName),
     Reported(Waiters, Report),
     Saved(io::Result<()>),
 }
@@ -301,6 +302,10 @@ impl<L: Launcher> Actor<L> {
                 self.step(Event::Probed { unit, result });
             }
             Done::Drained(unit) => self.step(Event::Drained(unit)),
+            Done::WornOut(unit) => {
+                tracing::info!(worker = %unit.worker, "{unit} has taken as many requests as it may");
+                self.step(Event::WornOut(unit));
+            }
             Done::Saved(result) => {
                 self.saving = false;
                 if let Err(error) = result {

@@ -14,7 +14,7 @@ use crate::proxy::balance::BalanceSettings;
 use crate::proxy::table::{
     PublicTree, Route, RouteTable, Unrouted, UpstreamTimeouts, WeightedTargets,
 };
-use crate::proxy::target::Target;
+use crate::proxy::target::{Target, TargetSettings};
 
 impl<L: Launcher> Actor<L> {
     /// Does one thing that was decided; never waits for it.
@@ -96,9 +96,8 @@ impl<L: Launcher> Actor<L> {
         let mut routes = Vec::with_capacity(workers.len() + unbuilt.len());
         for worker in workers.values() {
             let units = table.serving.iter().filter(|unit| unit.worker == worker.name);
-            let targets = WeightedTargets::new(
-                units.map(|unit| (self.target(unit, &worker.settings.instances), 1)),
-            );
+            let targets =
+                WeightedTargets::new(units.map(|unit| (self.target(unit, &worker.settings), 1)));
             let route = route(&worker.name, &worker.settings, &worker.public, targets);
             let refused_until = table.refused.get(&worker.name).copied();
             routes.push(Route { refused_until, ..route });
@@ -121,23 +120,36 @@ impl<L: Launcher> Actor<L> {
         }
     }
 
-    fn target(&mut self, unit: &UnitName, instances: &InstanceSettings) -> Arc<Target> {
+    /// The unit's target; with new ones its use begins.
+    fn target(&mut self, unit: &UnitName, settings: &WorkerSettings) -> Arc<Target> {
+        if let Some(target) = self.targets.get(unit) {
+            return Arc::clone(target);
+        }
         let generation = self.controller.generations().find(|t| t.unit == *unit);
         let generation = generation.map(|t| t.generation).unwrap_or_default();
-        let target = self.targets.entry(unit.clone()).or_insert_with(|| {
-            let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, unit.port.get()));
-            let settings = BalanceSettings {
-                slow_start: instances.slow_start,
-                eject_after: instances.eject_after,
-                eject_for: instances.eject_for,
-            };
-            Target::balanced(unit.worker.clone(), generation, addr, settings)
-        });
-        Arc::clone(target)
+        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, unit.port.get()));
+        let InstanceSettings { slow_start, eject_after, eject_for, .. } = settings.instances;
+        // Up to a tenth earlier, so that instances that began together do not end together.
+        let early = fastrand::u64(..=settings.max_requests / 10);
+        let settings = TargetSettings {
+            balance: BalanceSettings { slow_start, eject_after, eject_for },
+            max_requests: settings.max_requests - early,
+        };
+        let target = Target::with_settings(unit.worker.clone(), generation, addr, settings);
+        self.targets.insert(unit.clone(), Arc::clone(&target));
+        if settings.max_requests > 0 {
+            let (worn, name) = (Arc::clone(&target), unit.clone());
+            self.errand(unit.clone(), async move {
+                worn.worn_out().await;
+                Done::WornOut(name)
+            });
+        }
+        target
     }
 
     /// Runs something for a unit beside the actor, until it is done or the unit is forgotten. A
-    /// unit has one errand at a time: it is probed before it serves, and drains afterwards.
+    /// unit has one errand at a time: it is probed before it serves, then wears out, and drains
+    /// afterwards.
     fn errand(&mut self, unit: UnitName, errand: impl Future<Output = Done> + Send + 'static) {
         let running = self.beside.spawn(errand);
         if let Some(earlier) = self.errands.insert(unit, running) {

@@ -15,7 +15,7 @@ impl Controller {
         let phases = self.generations.values().filter_map(|tracked| self.overdue_at(tracked));
         let restarts = self.restarts.values().filter_map(|restart| restart.due);
         let stable = self.restarts.keys().filter_map(|worker| self.stable_at(worker));
-        phases.chain(restarts).chain(stable).min()
+        phases.chain(restarts).chain(stable).chain(self.renewal_due()).min()
     }
 
     /// Does what is due.

@@ -42,7 +42,12 @@ impl Controller {
                 && tracked.fingerprint == worker.fingerprint
                 && match tracked.phase() {
                     Phase::Serving { .. } => true,
-                    phase => phase.is_before_serving() && !self.waits_for_others(&tracked.unit),
+                    phase => {
+                        phase.is_before_serving()
+                            && !self.waits_for_others(&tracked.unit)
+                            // It takes a place that is not empty yet.
+                            && self.renewed_by(&tracked.unit).is_none()
+                    }
                 }
         };
         let there = self.generations.values().filter(counts).count();
@@ -123,7 +128,8 @@ impl Controller {
     }
 
     /// What serves and should not: of workers that the current deployment does not have, of a
-    /// generation that another replaces, or more instances than are wanted; of these the youngest.
+    /// generation that another replaces, what is worn out and has a successor that serves, or more
+    /// instances than are wanted; of these what is worn out, then the youngest.
     pub(super) fn surplus(&self) -> Vec<UnitName> {
         let mut by_worker: BTreeMap<&WorkerName, Vec<(&Tracked, Instant)>> = BTreeMap::new();
         for tracked in self.generations.values() {
@@ -140,7 +146,15 @@ impl Controller {
             };
             // A successor of one that died during a rollout has a higher number than the rollout's.
             let rank = |it: &Tracked| (it.fingerprint == wanted.fingerprint, it.generation);
-            units.sort_by_key(|(it, since)| (Reverse(rank(it)), *since, it.unit.clone()));
+            let is_worn_out = |it: &Tracked| self.renewals.contains_key(&it.unit);
+            surplus.extend(
+                units
+                    .extract_if(.., |(it, _)| self.is_renewed(&it.unit))
+                    .map(|(it, _)| it.unit.clone()),
+            );
+            units.sort_by_key(|(it, since)| {
+                (Reverse(rank(it)), is_worn_out(it), *since, it.unit.clone())
+            });
             let best = units.first().map(|(it, _)| it.generation);
             let count = wanted.settings.instances.count;
             let kept = units.iter().take_while(|(it, _)| Some(it.generation) == best).count();

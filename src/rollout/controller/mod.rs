@@ -12,6 +12,7 @@ mod deadlines;
 mod drain;
 mod instances;
 mod recovery;
+mod renewal;
 mod switch;
 #[cfg(test)]
 mod tests;
@@ -29,6 +30,7 @@ use crate::ids::{Generation, UnitName, WorkerName};
 use crate::launcher::{StartRequest, UnitState};
 use recovery::Restart;
 pub use recovery::{Breaker, Exit, Recovery};
+use renewal::Renewal;
 use switch::Rollout;
 
 /// The state of all generations, and the rules by which it changes.
@@ -48,6 +50,8 @@ pub struct Controller {
     refused_published: BTreeMap<WorkerName, Instant>,
     /// Units that are on their end without our having told them to.
     dying: BTreeSet<UnitName>,
+    /// Serving instances that have taken as many requests as they may.
+    renewals: BTreeMap<UnitName, Renewal>,
     random: fastrand::Rng,
     /// Why a worker's generation failed last, until one serves.
     last_failures: BTreeMap<WorkerName, Cause>,
@@ -76,6 +80,7 @@ impl Controller {
             restarts: BTreeMap::new(),
             refused_published: BTreeMap::new(),
             dying: BTreeSet::new(),
+            renewals: BTreeMap::new(),
             random: fastrand::Rng::with_seed(seed),
             last_failures: BTreeMap::new(),
             reconciled: None,
@@ -106,12 +111,14 @@ impl Controller {
                 self.lost(now, &unit, Cause::Refused(reason), out);
             }
             Event::Probed { unit, result } => self.probed(now, &unit, result, out),
+            Event::WornOut(unit) => self.worn_out(unit),
             Event::Drained(unit) => self.drained(now, &unit, out),
             Event::Tick => self.tick(now, out),
             Event::Shutdown => self.shut_down(now, out),
         }
         // A death that is to be made good at once needs no tick.
         self.restart_due(now, out);
+        self.renew_due(now, out);
         self.publish_refused(out);
         effects
     }
@@ -260,6 +267,8 @@ impl Controller {
         self.last_failures.insert(unit.worker.clone(), cause.clone());
         if self.rollout.as_ref().is_some_and(|rollout| rollout.has(unit)) {
             self.rollout_failed(now, unit, cause, out);
+        } else if let Some(worn) = self.renewed_by(unit) {
+            self.renewal_failed(now, &worn, &cause, out);
         } else {
             out.push(Effect::Warn(format!("restart of {} failed: {cause}", unit.worker)));
             self.schedule_restart(now, &unit.worker, None);

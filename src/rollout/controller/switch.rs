@@ -150,7 +150,7 @@ impl Controller {
             rollout.ready.insert(unit.clone());
             self.serve_ready(now, out);
             self.finish_when_ready(now, out);
-        } else if self.is_missing(unit) {
+        } else if self.renews(unit) || self.is_missing(unit) {
             self.serve(now, [unit.clone()], out);
         } else {
             // The successor of one that died has come too late: another generation serves.

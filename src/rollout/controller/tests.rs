@@ -526,6 +526,141 @@ fn a_process_that_dies_before_its_children_has_a_successor_before_they_have_ende
 }
 
 #[test]
+fn what_is_worn_out_serves_until_its_successor_does() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1), ("api", 1)]));
+    let before = world.table.clone();
+    let worn = index_in(&world, "Serving");
+    world.step(Event::WornOut(worn.clone()));
+    world.step(Event::WornOut(worn.clone()));
+    let successor = index_in(&world, "Starting");
+    assert_eq!(world.in_phase("Starting").len(), 1);
+    assert_eq!(world.table, before);
+    world.unit(&successor, UnitState::Active);
+    world.step(Event::Probed { unit: successor.clone(), result: Ok(()) });
+    assert!(world.table.contains(&successor) && world.draining.contains(&worn));
+    world.settle();
+    assert_eq!((world.units.len(), world.table.len()), (2, 2));
+    let recovery = world.controller.recovery(&name("index"));
+    assert_eq!((recovery.restarts, recovery.last_exit), (0, None), "nobody died");
+}
+
+#[test]
+fn worn_out_instances_are_replaced_one_by_one_in_their_generation() {
+    let mut world = World::new();
+    serving(&mut world, &with_instances(3, &deployment(1, &[("index", 1)])));
+    let worn = world.in_phase("Serving");
+    for unit in &worn[..2] {
+        world.step(Event::WornOut(unit.clone()));
+    }
+    for done in 1..=2 {
+        assert_eq!(world.in_phase("Starting").len(), 1, "one at a time");
+        assert_eq!(world.table.len(), 3);
+        world.settle();
+        assert_eq!(worn.iter().filter(|unit| world.table.contains(unit)).count(), 3 - done);
+    }
+    world.settle();
+    assert!(world.table.contains(&worn[2]), "it is not worn out");
+    assert_eq!((world.units.len(), world.table.len()), (3, 3));
+    let generations: BTreeSet<_> = world.controller.generations().map(|t| t.generation).collect();
+    assert_eq!(generations, BTreeSet::from([Generation(1)]));
+}
+
+#[test]
+fn a_worn_out_instance_that_dies_is_followed_by_the_successor_that_is_on_its_way() {
+    let mut world = World::new();
+    serving(&mut world, &with_instances(2, &deployment(1, &[("index", 1)])));
+    let worn = world.in_phase("Serving").remove(0);
+    world.step(Event::WornOut(worn.clone()));
+    world.unit(&worn, UnitState::Failed(ExitReason::Signal(9)));
+    assert_eq!(world.in_phase("Starting").len(), 1, "no second one");
+    world.settle();
+    assert_eq!(world.table.len(), 2);
+}
+
+#[test]
+fn more_instances_that_are_wanted_meanwhile_come_beside_the_successor() {
+    let mut world = World::new();
+    let desired = deployment(1, &[("index", 1)]);
+    serving(&mut world, &with_instances(2, &desired));
+    let worn = world.in_phase("Serving").remove(0);
+    world.step(Event::WornOut(worn.clone()));
+    world.want(&with_instances(3, &desired));
+    assert_eq!(world.in_phase("Starting").len(), 2);
+    world.settle();
+    assert_eq!(world.last_outcome(), &Outcome::Switched);
+    assert!(world.table.len() == 3 && !world.table.contains(&worn));
+}
+
+#[test]
+fn fewer_instances_give_up_the_worn_out_one() {
+    let mut world = World::new();
+    let desired = deployment(1, &[("index", 1)]);
+    serving(&mut world, &with_instances(2, &desired));
+    let worn = world.in_phase("Serving").remove(0);
+    world.step(Event::WornOut(worn.clone()));
+    world.want(&with_instances(1, &desired));
+    assert!(world.table.len() == 1 && !world.table.contains(&worn));
+    world.settle();
+    world.settle();
+    assert_eq!((world.units.len(), world.table.len()), (1, 1), "its successor is not needed");
+}
+
+#[test]
+fn a_successor_that_fails_is_tried_again_later_and_the_worn_one_serves_on() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1)]));
+    let table = world.table.clone();
+    world.step(Event::WornOut(index_in(&world, "Serving")));
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        let unit = index_in(&world, "Starting");
+        world.unit(&unit, UnitState::Failed(ExitReason::Exited(1)));
+        assert_eq!((&world.table, world.in_phase("Starting").len()), (&table, 0));
+        let before = world.now;
+        world.advance_to_deadline();
+        waits.push((world.now - before).as_secs());
+    }
+    assert_eq!(waits, [1, 2, 4]);
+    world.settle();
+    assert_eq!(world.table.intersection(&table).count(), 0);
+    assert_eq!(world.served().len(), 1);
+}
+
+#[test]
+fn a_rollout_that_replaces_what_is_worn_out_needs_no_other_successor() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1), ("api", 1)]));
+    world.want(&deployment(2, &[("index", 2), ("api", 1)]));
+    for worn in world.in_phase("Serving") {
+        world.step(Event::WornOut(worn));
+    }
+    assert_eq!(world.in_phase("Starting").len(), 1, "the rollout is waited for");
+    world.settle();
+    let starting = world.in_phase("Starting");
+    assert!(starting.len() == 1 && starting[0].worker == name("api"), "{starting:?}");
+    world.settle();
+    world.settle();
+    assert_eq!(world.units.len(), 2);
+}
+
+#[test]
+fn a_successor_of_what_another_deployment_has_replaced_never_serves() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1)]));
+    world.step(Event::WornOut(index_in(&world, "Serving")));
+    let late = index_in(&world, "Starting");
+    world.want(&deployment(2, &[("index", 2)]));
+    let new = world.in_phase("Starting").into_iter().find(|unit| *unit != late).unwrap();
+    for unit in [&new, &late] {
+        world.unit(unit, UnitState::Active);
+        world.step(Event::Probed { unit: unit.clone(), result: Ok(()) });
+    }
+    assert_eq!(world.table, BTreeSet::from([new]));
+    assert!(world.units[&late], "it is stopped");
+}
+
+#[test]
 fn an_end_that_was_asked_for_is_no_exit_to_tell_of() {
     let mut world = World::new();
     serving(&mut world, &deployment(1, &[("index", 1)]));
@@ -827,6 +962,7 @@ enum Happening {
     Dies(prop::sample::Index, bool),
     /// Its main process is dead, and its children are not.
     Dying(prop::sample::Index),
+    WornOut(prop::sample::Index),
     Refused(prop::sample::Index),
     Wait,
     Resync,
@@ -844,6 +980,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         4 => at().prop_map(Drained),
         3 => (at(), any::<bool>()).prop_map(|(at, ok)| Dies(at, ok)),
         1 => at().prop_map(Dying),
+        1 => at().prop_map(WornOut),
         1 => at().prop_map(Refused),
         3 => Just(Wait),
         1 => Just(Resync),
@@ -893,6 +1030,11 @@ proptest! {
                 Happening::Dying(at) => {
                     if let Some(unit) = pick(at) { world.unit(&unit, UnitState::Deactivating); }
                 }
+                Happening::WornOut(at) => {
+                    if let Some(unit) = pick(at).filter(|u| world.table.contains(u)) {
+                        world.step(Event::WornOut(unit));
+                    }
+                }
                 Happening::Refused(at) => {
                     if let Some(unit) = pick(at).filter(|u| world.in_phase("Starting").contains(u)) {
                         world.step(Event::StartRefused { unit, reason: "no".into() });
@@ -940,6 +1082,8 @@ proptest! {
         prop_assert_eq!(world.table.len(), instances);
         prop_assert_eq!(world.units.len(), instances);
         prop_assert_eq!(world.controller.ports.leased(), instances);
+        let worn_out = &world.controller.renewals;
+        prop_assert!(worn_out.is_empty(), "{worn_out:?}");
     }
 }
 

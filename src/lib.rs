@@ -2,6 +2,7 @@
 //!
 //! `ARCHITECTURE.md` has the map; the arrows between modules are checked by `tests/layering.rs`.
 
+pub mod access_log;
 pub mod admin;
 pub mod build;
 pub mod config;

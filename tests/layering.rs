@@ -14,7 +14,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("tls", &["ids", "config"]),
     ("watch", &[]),
     ("http1", &[]),
-    ("proxy", &["ids", "config", "http1", "tls"]),
+    ("access_log", &["ids", "config"]),
+    ("proxy", &["ids", "config", "http1", "tls", "access_log"]),
     // tq-launcher is a program of its own below it, with a log and a version.
     ("launcher", &["ids", "config", "store", "sd", "version"]),
     ("rollout", &["ids", "config", "store", "tls", "proxy", "launcher", "sd"]),
@@ -25,8 +26,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     (
         "daemon",
         &[
-            "ids", "config", "store", "sd", "watch", "tls", "proxy", "launcher", "rollout",
-            "admin", "dev", "version",
+            "ids",
+            "config",
+            "store",
+            "sd",
+            "watch",
+            "tls",
+            "access_log",
+            "proxy",
+            "launcher",
+            "rollout",
+            "admin",
+            "dev",
+            "version",
         ],
     ),
 ];

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tempfile::TempDir;
+use tqserver::access_log::AccessLog;
 use tqserver::config::settings::{ListenerSettings, StaticSettings};
 use tqserver::ids::{Generation, Md5};
 use tqserver::proxy::table::{
@@ -103,7 +104,14 @@ impl Site {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let addr = listener.local_addr().expect("it is bound");
         let settings = Arc::new(ArcSwap::from_pointee(settings()));
-        let plane = DataPlane::start(vec![Listener::http(listener)], 1, table, settings, None);
+        let plane = DataPlane::start(
+            vec![Listener::http(listener)],
+            1,
+            table,
+            settings,
+            None,
+            &AccessLog::off(),
+        );
         let plane = plane.expect("a thread");
         Self { addr, connection: Mutex::new(None), _plane: plane, _folder: folder }
     }

@@ -170,6 +170,7 @@ impl Merge<'_> {
             config_dir,
             listener: server.listener,
             https: server.https,
+            access_log: server.access_log,
             static_files: server.static_files,
             rollout: workers.rollout,
             deployments: DeploymentSettings {

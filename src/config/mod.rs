@@ -4,6 +4,7 @@
 //! its mappings, and the reader of its keys (`server`, `deployment`, `worker`); [`load()`] merges.
 //! What is wrong is gathered on the way and returned at once.
 
+mod access_log;
 mod credential;
 mod deployment;
 mod diagnostic;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::access_log;
 use super::grants;
 use super::https;
 use super::limits;
@@ -11,8 +12,8 @@ use super::pins;
 use super::scope::{BIN_DIR, Known};
 use super::section::{Located, Section};
 use super::settings::{
-    DiscoverySettings, Grant, HttpsSettings, ListenerSettings, Mode, PinTarget, RolloutSettings,
-    StaticSettings, WorkerOverrides,
+    AccessLogSettings, DiscoverySettings, Grant, HttpsSettings, ListenerSettings, Mode, PinTarget,
+    RolloutSettings, StaticSettings, WorkerOverrides,
 };
 use super::units::{network, relative_glob, size};
 use crate::ids::{CommitId, RoutePath, WorkerName};
@@ -25,6 +26,7 @@ pub(super) struct ServerFile {
     pub(super) mode: Option<Located<Mode>>,
     pub(super) listener: ListenerSettings,
     pub(super) https: HttpsSettings,
+    pub(super) access_log: AccessLogSettings,
     pub(super) static_files: StaticSettings,
     pub(super) workers: WorkersPart,
 }
@@ -53,16 +55,17 @@ pub(super) enum DiscoveryMode {
 
 /// Reads the file; relative paths start from `root`.
 pub(super) fn read(file: &mut Section<'_, '_>, root: &Path) -> ServerFile {
-    let (mode, listener, https, static_files) = file.section("server", |server| {
+    let (mode, listener, https, access_log, static_files) = file.section("server", |server| {
         (
             server.parsed("deployment_mode", parse_mode),
             read_listener(server),
             server.section("https", |section| https::read(section, root)),
+            server.section("access_log", |section| access_log::read(section, root)),
             server.section("static", |section| read_static(section, root)),
         )
     });
     let workers = file.section("workers", |section| read_workers(section, root));
-    ServerFile { mode, listener, https, static_files, workers }
+    ServerFile { mode, listener, https, access_log, static_files, workers }
 }
 
 /// `dev` or `prod`.

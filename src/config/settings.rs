@@ -48,6 +48,8 @@ pub struct Settings {
     pub listener: ListenerSettings,
     /// TLS on the listener beside it.
     pub https: HttpsSettings,
+    /// What is written of each request.
+    pub access_log: AccessLogSettings,
     /// `/static/…`.
     pub static_files: StaticSettings,
     /// Ports, delays and limits of generations.
@@ -107,6 +109,28 @@ pub struct HttpsSettings {
     /// How long browsers shall use nothing but HTTPS (RFC 6797); zero: they are not told. Only with
     /// a certificate.
     pub hsts_max_age: Duration,
+}
+
+/// The access log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccessLogSettings {
+    /// What a line looks like, if there are any.
+    pub format: AccessLogFormat,
+    /// Where they are appended; `None`: they go to the journal.
+    pub file: Option<PathBuf>,
+    /// Of how many requests one is written, chosen at random. At least 1.
+    pub one_in: u32,
+}
+
+/// A format of the access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccessLogFormat {
+    /// Nothing is written.
+    Off,
+    /// An object a line.
+    Json,
+    /// As Apache's `combined`, with more at its end.
+    Combined,
 }
 
 /// Where a certificate and its key are, in PEM.

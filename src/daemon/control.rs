@@ -13,6 +13,7 @@ use super::reloads::Reloads;
 use super::retention;
 use super::samples::Samples;
 use super::soaks::Soaks;
+use crate::access_log::AccessLog;
 use crate::admin::api::{
     BreakerState, Control, Counters, DrainingGeneration, ExitKind, FailedDeployment, Initiator,
     InstanceStatus, LastExit, PastRollout, PastRollouts, RefusedWish, ReloadOutcome, ReloadVerdict,
@@ -41,6 +42,7 @@ pub(super) struct Observed {
     pub(super) table: Arc<PublishedTable>,
     pub(super) samples: Arc<Samples>,
     pub(super) certificates: Arc<PublishedTls>,
+    pub(super) access_log: Arc<AccessLog>,
 }
 
 /// Answers what the control socket is asked.
@@ -184,7 +186,7 @@ impl Control for DaemonControl {
     }
 
     fn metrics(&self) -> String {
-        let Observed { counters, table, samples, certificates } = &self.observed;
+        let Observed { counters, table, samples, certificates, access_log } = &self.observed;
         let moment = Moment {
             counters: counters.sum(),
             workers: table.figures(),
@@ -192,6 +194,7 @@ impl Control for DaemonControl {
             samples,
             started_at: self.started_at.as_millisecond() as f64 / 1000.0,
             certificate_expiry: certificates.expiry().map(|expiry| expiry.as_second() as f64),
+            access_log: [access_log.written(), access_log.dropped()],
         };
         moment.render()
     }

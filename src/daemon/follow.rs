@@ -8,6 +8,7 @@ use tokio::signal::unix::Signal;
 use tokio::task::JoinSet;
 
 use super::reloads::Reloads;
+use crate::access_log::AccessLog;
 use crate::config::settings::DeploymentSettings;
 use crate::proxy::CountersReader;
 use crate::rollout::actor::RolloutHandle;
@@ -25,12 +26,18 @@ pub(super) async fn manifest(deployments: DeploymentSettings, rollout: RolloutHa
     }
 }
 
-/// Reloads whenever SIGHUP comes, if it is to be heeded.
-pub(super) async fn hangups(mut signals: Signal, heed: bool, reloads: Reloads) {
+/// Reloads whenever SIGHUP comes, if it is to be heeded. The access log is opened anew in any case.
+pub(super) async fn hangups(
+    mut signals: Signal,
+    heed: bool,
+    reloads: Reloads,
+    access_log: Arc<AccessLog>,
+) {
     let mut verdicts = JoinSet::new();
     loop {
         tokio::select! {
             Some(()) = signals.recv() => {
+                access_log.reopen();
                 if heed {
                     Notifier.reloading();
                     // A later one must not wait for this verdict.

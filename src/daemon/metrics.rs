@@ -27,6 +27,8 @@ pub(super) struct Moment<'a> {
     pub(super) started_at: f64,
     /// When the first certificate expires, in seconds since 1970; `None` where there is none.
     pub(super) certificate_expiry: Option<f64>,
+    /// Lines of the access log, written and dropped.
+    pub(super) access_log: [u64; 2],
 }
 
 impl Moment<'_> {
@@ -35,6 +37,7 @@ impl Moment<'_> {
         let mut out = Exposition::default();
         self.process(&mut out);
         self.data_plane(&mut out);
+        self.access_log(&mut out);
         self.requests_of_workers(&mut out);
         self.durations(&mut out);
         self.generations(&mut out);
@@ -115,6 +118,17 @@ impl Moment<'_> {
             ("tqserver_tunnels_open", "Upgraded connections open now.", counters.open_tunnels),
         ] {
             out.family(name, Kind::Gauge, help).sample(&[], value);
+        }
+    }
+
+    fn access_log(&self, out: &mut Exposition) {
+        let mut lines = out.family(
+            "tqserver_access_log_lines_total",
+            Kind::Counter,
+            "Lines of the access log by outcome; those are dropped that it could not take in time.",
+        );
+        for (outcome, count) in ["written", "dropped"].iter().zip(self.access_log) {
+            lines.sample(&[("outcome", outcome)], count);
         }
     }
 

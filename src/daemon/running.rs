@@ -19,6 +19,7 @@ use super::https::Https;
 use super::reloads::Reloads;
 use super::samples::Samples;
 use super::{Args, follow, paths, retention};
+use crate::access_log::AccessLog;
 use crate::admin;
 use crate::admin::api::Control as _;
 use crate::admin::feed::Feed;
@@ -56,6 +57,7 @@ pub(super) struct Prepared<'a> {
 pub(super) struct Daemon {
     launcher: Arc<BusLauncher>,
     plane: DataPlane,
+    access_log: Arc<AccessLog>,
     rollout: RolloutHandle,
     control: Arc<DaemonControl>,
     /// Invariant: an unexpected end of any of these ends the daemon; systemd starts a whole one.
@@ -116,7 +118,13 @@ impl<'a> Prepared<'a> {
         let (table, feed) = (PublishedTable::new(), Feed::new());
         let shared = Arc::new(ArcSwap::from_pointee(proxy_settings(settings, https.port)));
         let deployments = Arc::new(ArcSwap::from_pointee(settings.deployments.clone()));
-        let in_use = InUse { proxy: Arc::clone(&shared), deployments: Arc::clone(&deployments) };
+        let access_log = AccessLog::off();
+        access_log.apply(&settings.access_log).context("cannot start the access log")?;
+        let in_use = InUse {
+            proxy: Arc::clone(&shared),
+            deployments: Arc::clone(&deployments),
+            access_log: Arc::clone(&access_log),
+        };
         let apply = apply(Arc::clone(&launcher), output.clone(), in_use, &https, settings);
         let Development { session, live, rebuild } =
             Development::open(&sources, settings, &feed, &table).await;
@@ -170,7 +178,7 @@ impl<'a> Prepared<'a> {
         let samples = Samples::new(Arc::clone(&table));
         tasks.spawn(Arc::clone(&samples).run(rollout.clone(), Arc::clone(&launcher)));
         let published = Arc::clone(&table);
-        let plane = DataPlane::start(listeners, cores, table, shared, live)
+        let plane = DataPlane::start(listeners, cores, table, shared, live, &access_log)
             .context("cannot start the data plane")?;
         let counters = plane.counters();
         let observed = Observed {
@@ -178,6 +186,7 @@ impl<'a> Prepared<'a> {
             table: published,
             samples,
             certificates: Arc::clone(&https.published),
+            access_log: Arc::clone(&access_log),
         };
         let control = DaemonControl::new(
             rollout.clone(),
@@ -208,7 +217,7 @@ impl<'a> Prepared<'a> {
         };
 
         let heed = settings.deployments.reload_on_sighup;
-        followers.spawn(follow::hangups(hangups, heed, reloads));
+        followers.spawn(follow::hangups(hangups, heed, reloads, Arc::clone(&access_log)));
         followers.spawn(follow::status(rollout.clone()));
         if settings.mode == Mode::Prod {
             followers.spawn(retention::stamp(rollout.clone(), paths.served_stamp()));
@@ -220,6 +229,7 @@ impl<'a> Prepared<'a> {
         Ok(Daemon {
             launcher,
             plane,
+            access_log,
             rollout,
             control,
             tasks,
@@ -273,6 +283,7 @@ impl Daemon {
             let _ = timeout(drain_timeout, retiring.gone.cancelled()).await;
         };
         tokio::join!(self.plane.shutdown(drain_timeout), predecessor);
+        self.access_log.finish().await;
         self.stopping.cancel();
         self.launcher
     }
@@ -317,6 +328,7 @@ impl Daemon {
             _ = async { tokio::join!(requests, answers, predecessor) } => {}
             () = pass_on => {}
         }
+        self.access_log.finish().await;
     }
 }
 
@@ -339,6 +351,7 @@ async fn await_end(
 struct InUse {
     proxy: Arc<ArcSwap<ProxySettings>>,
     deployments: Arc<ArcSwap<DeploymentSettings>>,
+    access_log: Arc<AccessLog>,
 }
 
 /// What takes new settings into use, where they can be.
@@ -362,6 +375,9 @@ fn apply(
         launcher.update(LauncherConfig::new(settings, output.clone()));
         in_use.proxy.store(Arc::new(proxy_settings(settings, https_port)));
         in_use.deployments.store(Arc::new(settings.deployments.clone()));
+        if let Err(error) = in_use.access_log.apply(&settings.access_log) {
+            tracing::error!("there is no access log: {error}");
+        }
         if let Err(error) = tls.publish(Arc::clone(certificates)) {
             tracing::error!("the certificates before stay in use: {error}");
         }

@@ -43,6 +43,6 @@ pub(super) fn names(fields: &[Field<'_>], name: &str) -> bool {
 }
 
 /// The members of a comma-separated list, some of which may be empty.
-pub fn tokens(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn tokens(value: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     value.split(|b| *b == b',').map(<[u8]>::trim_ascii)
 }

@@ -52,6 +52,14 @@ impl Version {
             _ => Err(Malformed::Version),
         }
     }
+
+    /// As it is on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+        }
+    }
 }
 
 /// What the fields say of a message's framing, gathered field by field.

@@ -157,7 +157,7 @@ impl Connection {
                 Heard::Request => {
                     let Some((ask, decision)) = decided else { return Next::Close };
                     // Boxed, as connections that await a request need no room for an answer.
-                    Box::pin(self.answer(client, &ask, decision)).await
+                    Box::pin(self.answer(client, ask, decision)).await
                 }
                 Heard::Malformed(error) => {
                     tracing::debug!(client = %self.peer, "refused: {error}");
@@ -181,17 +181,24 @@ impl Connection {
     async fn answer<S: Socket>(
         &self,
         client: &mut Client<S>,
-        ask: &Ask,
+        ask: Ask,
         decision: Decision,
     ) -> Next {
         let _answering = Answering::begin(&self.core);
         let mut hold = self.hold();
-        match decision {
-            Decision::Forward(order) => self.forward(client, ask, order, &mut hold, None).await,
-            Decision::Give(hit) => Box::pin(self.give(client, ask, &hit)).await,
-            Decision::Ponder => Box::pin(self.ponder(client, ask, &mut hold)).await,
-            Decision::Refuse(refusal) => Box::pin(self.refuse(client, ask, &refusal, None)).await,
+        let sent_before = client.leg.sent;
+        let next = match decision {
+            Decision::Forward(order) => self.forward(client, &ask, order, &mut hold, None).await,
+            Decision::Give(hit) => Box::pin(self.give(client, &ask, &hit)).await,
+            Decision::Ponder => Box::pin(self.ponder(client, &ask, &mut hold)).await,
+            Decision::Refuse(refusal) => Box::pin(self.refuse(client, &ask, &refusal, None)).await,
+        };
+        if let Some(entry) = ask.entry {
+            let protocol = S::PROTOCOL.unwrap_or(ask.version.as_str());
+            self.core.access_log.write(&entry, client.leg.sent - sent_before, protocol);
+            self.core.buffers.give_back_text(entry.into_buffer());
         }
+        next
     }
 
     async fn ponder<S: Socket>(

@@ -21,6 +21,7 @@ use super::splice::Pipes;
 use super::static_files::Cache;
 use super::table::PublishedTable;
 use super::target::Target;
+use crate::access_log::Pen;
 
 /// One thread's world. Everything on the thread holds it by `Rc`.
 pub(crate) struct Core {
@@ -40,6 +41,7 @@ pub(crate) struct Core {
     pub(crate) files: Cache,
     pub(crate) closing: Closing,
     pub(crate) open: OpenConnections,
+    pub(crate) access_log: Pen,
     /// In development, what browsers are told of.
     pub(crate) live: Option<Arc<Live>>,
 }

@@ -26,6 +26,7 @@ use super::splice::Pipes;
 use super::static_files::Cache;
 use super::table::PublishedTable;
 use super::tally::MAX_THREADS;
+use crate::access_log::{AccessLog, Pen};
 use crate::config::settings::{ListenerSettings, StaticSettings};
 
 /// How long streams have to end in their protocol's way once they were told to.
@@ -64,7 +65,7 @@ pub struct DataPlane {
 
 impl DataPlane {
     /// Starts `threads` threads (at least one, at most 256), each accepting from every listener. With `live`
-    /// browsers are kept up to date, as in development.
+    /// browsers are kept up to date, as in development. What is served is written to `access_log`.
     ///
     /// # Errors
     /// When a listener cannot be duplicated or registered, or a thread cannot be started.
@@ -74,6 +75,7 @@ impl DataPlane {
         table: Arc<PublishedTable>,
         settings: Arc<ArcSwap<ProxySettings>>,
         live: Option<Arc<Live>>,
+        access_log: &Arc<AccessLog>,
     ) -> io::Result<Self> {
         let [shutdown, end_streams, abort] = std::array::from_fn(|_| CancellationToken::new());
         let (end, ended) = mpsc::unbounded_channel();
@@ -93,6 +95,7 @@ impl DataPlane {
                 table: Arc::clone(&table),
                 settings: Arc::clone(&settings),
                 live: live.clone(),
+                access_log: access_log.pen(),
                 counters: Arc::clone(&counters),
                 held: Arc::clone(&held),
                 connections: Arc::clone(&connections),
@@ -196,6 +199,7 @@ struct Thread {
     table: Arc<PublishedTable>,
     settings: Arc<ArcSwap<ProxySettings>>,
     live: Option<Arc<Live>>,
+    access_log: Pen,
     counters: Arc<ThreadCounters>,
     held: Arc<HeldCount>,
     connections: Arc<ConnectionLimit>,
@@ -234,6 +238,7 @@ impl Thread {
             closing: Closing::default(),
             open: OpenConnections::default(),
             live: self.live,
+            access_log: self.access_log,
         });
         let life = async {
             let mut accepting = Vec::new();
@@ -252,6 +257,8 @@ impl Thread {
             let sweeping = spawn_local(sweep(Rc::clone(&core)));
             let deadlines = Rc::clone(&core.deadlines);
             let clock = spawn_local(async move { deadlines.run().await });
+            let writing = Rc::clone(&core);
+            let writing = spawn_local(async move { writing.access_log.run().await });
             self.shutdown.cancelled().await;
             for task in accepting {
                 task.abort();
@@ -270,6 +277,7 @@ impl Thread {
             }
             sweeping.abort();
             clock.abort();
+            writing.abort();
         };
         // Afterwards the runtime drops the connections that are left.
         runtime.block_on(life);

@@ -32,6 +32,7 @@ mod hold;
 mod http2;
 mod listener;
 mod live;
+mod logged;
 mod path;
 mod pool;
 pub mod proxy_protocol;

@@ -12,12 +12,14 @@ use super::error_page::{self, Page};
 use super::forwarding::{self, RequestId};
 use super::hold::Hold;
 use super::live::{self, Visit};
+use super::logged;
 use super::path::RequestPath;
 use super::redirect;
 use super::routing::{Look, claim_target, find};
 use super::static_files::{self, Hit, Kept};
 use super::table::Route;
 use super::target::{Claim, Target};
+use crate::access_log::Entry;
 use crate::http1::{BodyLength, FieldSpace, RequestHead, Version};
 
 /// A request that tqserver answers itself.
@@ -56,13 +58,17 @@ pub(crate) struct Ask {
     pub(crate) may_be_repeated: bool,
     pub(crate) keeps_alive: bool,
     pub(crate) expects_continue: bool,
+    /// What the access log will be told, if it is.
+    pub(crate) entry: Option<Box<Entry>>,
 }
 
 impl Ask {
     fn new(connection: &Connection, head: &RequestHead<'_, '_>) -> Self {
         let safe = matches!(head.method, "GET" | "HEAD" | "OPTIONS");
+        let id = RequestId::of(head, &connection.client);
         Self {
-            id: RequestId::of(head, &connection.client),
+            entry: logged::begin(connection, head, &id),
+            id,
             version: head.version,
             body: head.body,
             is_head: head.method == "HEAD",

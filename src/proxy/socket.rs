@@ -30,6 +30,9 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin + 'static {
         Poll::Ready(())
     }
 
+    /// What the client speaks, where that is not what the request says.
+    const PROTOCOL: Option<&str> = None;
+
     /// Whether a client's bytes are those of its connection, and are counted as such.
     const IS_COUNTED: bool = true;
 }

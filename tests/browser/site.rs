@@ -13,6 +13,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
+use tqserver::access_log::AccessLog;
 use tqserver::config::settings::{ListenerSettings, LiveReloadSettings, StaticSettings};
 use tqserver::ids::{Generation, WorkerName};
 use tqserver::proxy::table::{
@@ -83,7 +84,9 @@ impl Site {
         let settings = Arc::new(ArcSwap::from_pointee(settings()));
         let listeners = vec![Listener::http(self.listener.try_clone().unwrap())];
         let (table, live) = (Arc::clone(&self.table), Arc::clone(&self.live));
-        self.plane = Some(DataPlane::start(listeners, 2, table, settings, Some(live)).unwrap());
+        self.plane = Some(
+            DataPlane::start(listeners, 2, table, settings, Some(live), &AccessLog::off()).unwrap(),
+        );
     }
 
     pub(crate) fn stop(&mut self) {

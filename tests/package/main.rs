@@ -20,6 +20,7 @@ mod machine;
 mod repository;
 /// Named after the kind of bed, as the test runner groups tests by it.
 mod system_bed {
+    mod access_log;
     mod deploys;
     mod https;
     mod installs;

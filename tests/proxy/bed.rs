@@ -9,6 +9,7 @@ use arc_swap::ArcSwap;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
+use tqserver::access_log::AccessLog;
 use tqserver::config::settings::{IpNetwork, ListenerSettings, LiveReloadSettings, StaticSettings};
 use tqserver::ids::{Generation, WorkerName};
 use tqserver::proxy::table::{
@@ -78,21 +79,27 @@ impl Bed {
     }
 
     pub(crate) fn threaded(threads: usize, settings: ProxySettings) -> Self {
-        Self::start(threads, settings, vec![], |_| None)
+        Self::logging(threads, settings, &AccessLog::off())
+    }
+
+    /// The same, and what it serves is logged.
+    pub(crate) fn logging(threads: usize, settings: ProxySettings, log: &Arc<AccessLog>) -> Self {
+        Self::start(threads, settings, vec![], |_| None, log)
     }
 
     /// With more listeners than the one.
     pub(crate) fn and_listeners(settings: ProxySettings, more: Vec<Listener>) -> Self {
-        Self::start(1, settings, more, |_| None)
+        Self::start(1, settings, more, |_| None, &AccessLog::off())
     }
 
     /// As in development.
     pub(crate) fn live(settings: ProxySettings) -> (Self, Arc<Live>) {
         let mut live = None;
-        let bed = Self::start(1, settings, vec![], |table| {
+        let open = |table: &Arc<PublishedTable>| {
             live = Some(Live::new(Arc::clone(table), LiveReloadSettings::default()));
             live.clone()
-        });
+        };
+        let bed = Self::start(1, settings, vec![], open, &AccessLog::off());
         (bed, live.unwrap())
     }
 
@@ -101,6 +108,7 @@ impl Bed {
         settings: ProxySettings,
         mut listeners: Vec<Listener>,
         live: impl FnOnce(&Arc<PublishedTable>) -> Option<Arc<Live>>,
+        log: &Arc<AccessLog>,
     ) -> Self {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
@@ -108,8 +116,8 @@ impl Bed {
         let settings = Arc::new(ArcSwap::from_pointee(settings));
         let live = live(&table);
         listeners.push(Listener::http(listener));
-        let plane =
-            DataPlane::start(listeners, threads, Arc::clone(&table), settings, live).unwrap();
+        let published = Arc::clone(&table);
+        let plane = DataPlane::start(listeners, threads, published, settings, live, log).unwrap();
         Self { plane: Some(plane), addr, table }
     }
 

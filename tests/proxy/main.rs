@@ -1,5 +1,6 @@
 //! The data plane over real sockets: a client that writes bytes, workers that are scripts.
 
+mod access_log;
 #[path = "../support/authority.rs"]
 mod authority;
 mod bed;

@@ -141,6 +141,7 @@ async fn connections_that_were_not_accepted_wait_for_the_successor() {
     use std::sync::Arc;
 
     use arc_swap::ArcSwap;
+    use tqserver::access_log::AccessLog;
     use tqserver::proxy::table::{PublishedTable, RouteTable};
     use tqserver::proxy::{DataPlane, Listener};
 
@@ -151,7 +152,8 @@ async fn connections_that_were_not_accepted_wait_for_the_successor() {
         let table = PublishedTable::new();
         table.publish(RouteTable::new([]));
         let listeners = vec![Listener::http(listener.try_clone().unwrap())];
-        DataPlane::start(listeners, 2, table, Arc::clone(&settings), None).unwrap()
+        DataPlane::start(listeners, 2, table, Arc::clone(&settings), None, &AccessLog::off())
+            .unwrap()
     };
     let plane = start();
     soon("the end", plane.shutdown(LONG)).await;

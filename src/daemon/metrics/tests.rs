@@ -51,6 +51,7 @@ fn render(count: usize) -> String {
         samples: &samples,
         started_at: 1.5,
         certificate_expiry: Some(2e9),
+        access_log: [7, 1],
     };
     moment.render()
 }

@@ -39,6 +39,7 @@ impl Connection {
         let upload = Pump::request(std::mem::take(&mut order.head), ask.body, allowance);
         let mut exchange = Exchange::new(self, client, ask, visit, upload);
         self.tally(&order).requests.add(1);
+        note_target(ask, &order);
         let upstream = loop {
             let others = order.route.targets.len() > 1;
             match exchange.send(order.claim.target(), order.route.timeouts, others).await {
@@ -62,6 +63,7 @@ impl Connection {
                             self.tally(&order).retries.add(1);
                             self.tally(&other).requests.add(1);
                             order = other;
+                            note_target(ask, &order);
                         }
                         Some(Err(refusal)) => {
                             self.answered_for(&exchange, &order, StatusCode::BAD_GATEWAY);
@@ -104,6 +106,10 @@ impl Connection {
         let tally = self.tally(&order);
         core.counters.responded(exchange.start.status);
         tally.responded(exchange.start.status);
+        if let Some(entry) = &exchange.ask.entry {
+            entry.responded(exchange.start.status);
+            exchange.begun_at.inspect(|begun| entry.answered_after(begun.elapsed()));
+        }
         if exchange.start.status >= 500 {
             failed(order.claim.target());
         } else {
@@ -144,10 +150,14 @@ impl Connection {
                     true => self.end(client),
                 }
             }
-            End::Gone => Next::Close,
+            End::Gone => {
+                broke_off(ask);
+                Next::Close
+            }
             End::Broken(why) => {
                 core.counters.aborted.add(1);
                 tally.aborted.add(1);
+                broke_off(ask);
                 tracing::warn!(
                     client = %self.peer, worker = %order.route.worker, request = %ask.id,
                     "answer broken off: {why}"
@@ -213,6 +223,21 @@ impl Connection {
         }
         let close = matches!(failure, Failure::Upload(_));
         Refusal { page: Page::Status(failure.status()), close }
+    }
+}
+
+/// Has the access log know where a request went.
+fn note_target(ask: &Ask, order: &Order) {
+    if let Some(entry) = &ask.entry {
+        let target = order.claim.target();
+        entry.sent_to(&target.worker, target.generation);
+    }
+}
+
+/// And that its answer is not whole.
+fn broke_off(ask: &Ask) {
+    if let Some(entry) = &ask.entry {
+        entry.broke_off();
     }
 }
 

@@ -10,6 +10,7 @@ use super::super::body::Body;
 use super::super::client::Client;
 use super::super::forwarding::RequestId;
 use super::super::live::Visit;
+use super::super::logged;
 use super::super::respond::{give, respond};
 use super::super::service::{self, Ask, Refusal};
 use super::super::socket::Socket;
@@ -80,6 +81,9 @@ impl Connection {
         close: bool,
     ) -> Ending {
         self.core.counters.responded(status.as_u16());
+        if let Some(entry) = &ask.entry {
+            entry.responded(status.as_u16());
+        }
         // What is left of the request would be taken for the next one.
         let unread = !client.skip_body(ask.body);
         let closing = self.core.closing.connections.is_said();
@@ -99,6 +103,9 @@ impl Connection {
         match said {
             Err(error) => {
                 self.core.counters.aborted.add(1);
+                if let Some(entry) = &ask.entry {
+                    entry.broke_off();
+                }
                 tracing::debug!(client = %self.peer, request = %ask.id, "answer broken off: {error}");
                 Next::Close
             }
@@ -119,11 +126,20 @@ impl Connection {
     ) -> Next {
         self.core.counters.responded(status.as_u16());
         let id = RequestId::Own(fastrand::u128(..));
+        let (entry, sent_before) = (logged::begin_unheard(self, &id), client.leg.sent);
         let mut response = service::page(&Refusal::closing(status), &[], &id, None);
         self.secure(&mut response);
         let date = self.core.date.now(<[u8]>::to_vec);
         let limit = self.settings.listener.write_timeout;
-        match respond(client, response, false, Some("close"), &date, limit).await {
+        let said = respond(client, response, false, Some("close"), &date, limit).await;
+        if let Some(entry) = entry {
+            entry.responded(status.as_u16());
+            if said.is_err() {
+                entry.broke_off();
+            }
+            self.core.access_log.write(&entry, client.leg.sent - sent_before, "-");
+        }
+        match said {
             Ok(()) => Next::Linger,
             Err(_) => Next::Close,
         }

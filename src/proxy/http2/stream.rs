@@ -55,6 +55,8 @@ impl Drop for Stream {
 }
 
 impl Socket for Stream {
+    const PROTOCOL: Option<&str> = Some("HTTP/2.0");
+
     // The connection counts what goes over the wire.
     const IS_COUNTED: bool = false;
 

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
+use crate::access_log::AccessLog;
 use crate::config::settings::{ListenerSettings, StaticSettings};
 use crate::proxy::ProxySettings;
 use crate::proxy::core::{Closing, Core, OpenConnections};
@@ -144,6 +145,7 @@ fn core() -> Rc<Core> {
         closing: Closing::default(),
         open: OpenConnections::default(),
         live: None,
+        access_log: AccessLog::off().pen(),
     })
 }
 

@@ -99,7 +99,13 @@ fn purge_leaves_no_folder_when_nothing_was_deployed() {
     let machine = Machine::with_tqserver(Debian::Bookworm);
     assert_eq!(machine.get("/").status, 503);
     machine.apt(&["purge", "tqserver"]);
-    for path in ["/var/lib/tqserver", "/var/lib/tq-launcher", "/etc/tqserver", "/run/tqserver"] {
+    for path in [
+        "/var/lib/tqserver",
+        "/var/lib/tq-launcher",
+        "/var/log/tqserver",
+        "/etc/tqserver",
+        "/run/tqserver",
+    ] {
         assert!(!machine.inside(path).exists(), "{path} is left");
     }
 }

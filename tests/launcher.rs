@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tqserver::config::settings::{
-    InstanceSettings, Mode, Sandbox, WorkerDefaults, WorkersSettings,
+    CompressionSettings, InstanceSettings, Mode, Sandbox, WorkerDefaults, WorkersSettings,
 };
 use tqserver::ids::{Generation, Port, UnitName};
 use tqserver::launcher::bus::{Bus, BusLauncher};
@@ -132,6 +132,7 @@ fn config(dir: &Path) -> LauncherConfig {
                 sandbox: Sandbox::default(),
                 state_directory: false,
                 instances: InstanceSettings::default(),
+                compression: CompressionSettings::default(),
             },
             paths: BTreeMap::new(),
             grants: BTreeMap::new(),

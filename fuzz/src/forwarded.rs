@@ -25,6 +25,7 @@ fn route(path: &str) -> Route {
         path: path.parse().expect("a route"),
         strip_prefix: true,
         timeouts: UpstreamTimeouts { response: limit, body_idle: limit },
+        compression: None,
         targets: WeightedTargets::single(Target::new(name(), Generation(1), addr)),
         refused_until: None,
         public: vec![],

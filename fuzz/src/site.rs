@@ -91,6 +91,7 @@ impl Site {
             path: path.parse().expect("a route"),
             strip_prefix,
             timeouts: UpstreamTimeouts { response: FOREVER, body_idle: FOREVER },
+            compression: None,
             targets: WeightedTargets::single(Target::new(
                 name.parse().expect("a name"),
                 Generation(1),

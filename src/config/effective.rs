@@ -84,6 +84,7 @@ pub fn effective(
         state_directory: first(layers, |layer| layer.state_directory)
             .unwrap_or(default.state_directory),
         instances: default.instances.under(layers),
+        compression: default.compression.under(layers),
         credentials: credentials
             .filter(|(name, _)| file.credentials.contains(name))
             .map(|(name, path)| (name.clone(), path.clone()))
@@ -127,6 +128,7 @@ fn expand(value: &mut String, vars: &WorkerVars<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::settings::Coding;
     use crate::config::{Sources, parse};
 
     const SERVER: &str = r#"
@@ -168,6 +170,26 @@ workers:
         assert_eq!((own.go_max_procs, own.max_requests), (Some(2), 1));
         assert_eq!(own.env["LEVEL"], "own");
         assert_eq!(own.route.as_str(), "/api/shop");
+    }
+
+    #[test]
+    fn compression_is_merged_key_by_key() {
+        let server = "workers: {default: {compression: {encodings: [zstd, br], min_bytes: 2K}}, \
+                      paths: {/api: {compression: {encodings: [gzip], gzip_level: 1}}}}";
+        let loaded = parse(&Sources::of_project("/srv"), server.as_bytes(), None).unwrap();
+        let settle = |name: &str, file: &str| {
+            let file = WorkerFile::parse(file.as_bytes(), Path::new("worker.yaml")).unwrap();
+            let worker_base = Path::new("/srv/workers/w");
+            let vars = WorkerVars { worker_base, mode: Mode::Dev, deployment_base: None };
+            effective(&loaded.settings.workers, &name.parse().unwrap(), &file, &vars).compression
+        };
+        let shop = settle("shop", "compression: {types: [text/html]}");
+        assert_eq!((shop.encodings, shop.min_bytes), (vec![Coding::Zstd, Coding::Brotli], 2048));
+        assert_eq!(shop.types, ["text/html".parse().unwrap()]);
+        let api = settle("api", "");
+        assert_eq!((api.encodings, api.min_bytes), (vec![Coding::Gzip], 2048));
+        assert_eq!((api.levels.gzip, api.levels.br), (1, 4));
+        assert_eq!(settle("api", "compression: {encodings: []}").encodings, []);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::section::Section;
 use super::server::DAY;
 use super::settings::WorkerOverrides;
 use super::units::{cpu_quota, go_mem_limit, memory_max, tasks_max, worker_variable};
-use super::{instances, sandbox};
+use super::{compression, instances, sandbox};
 
 /// What `infinity` is as a limit (systemd.resource-control(5)).
 pub(super) const INFINITY: u64 = u64::MAX;
@@ -27,6 +27,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> WorkerOverrides {
         sandbox: section.section("sandbox", sandbox::read),
         state_directory: section.flag("state_directory").map(|found| found.value),
         instances: instances::read(section),
+        compression: section.section("compression", compression::read),
     }
 }
 

@@ -12,8 +12,8 @@ use super::scope::Scope;
 use super::section::{Located, read_root};
 use super::server::{self, DiscoveryMode, ServerFile, parse_mode};
 use super::settings::{
-    BuildSettings, DeploymentSettings, InstanceSettings, Mode, Sandbox, Settings, WorkerDefaults,
-    WorkersSettings,
+    BuildSettings, CompressionSettings, DeploymentSettings, InstanceSettings, Mode, Sandbox,
+    Settings, WorkerDefaults, WorkersSettings,
 };
 use super::sources::{self, Sources};
 use crate::ids::Md5;
@@ -265,5 +265,6 @@ fn worker_defaults(read: super::settings::WorkerOverrides, block: &ModeBlock) ->
         },
         state_directory: read.state_directory.unwrap_or(false),
         instances: InstanceSettings::default().with(&read.instances),
+        compression: CompressionSettings::default().with(&read.compression),
     }
 }

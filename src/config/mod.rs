@@ -5,6 +5,7 @@
 //! What is wrong is gathered on the way and returned at once.
 
 mod access_log;
+mod compression;
 mod credential;
 mod deployment;
 mod diagnostic;

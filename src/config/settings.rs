@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::compression::{
+    Coding, CompressionLevels, CompressionOverrides, CompressionSettings, MediaRange,
+};
 pub use super::credential::CredentialName;
 pub use super::deployment::sign_key;
 pub use super::editor::EditorLink;
@@ -327,6 +330,8 @@ pub struct WorkerDefaults {
     pub state_directory: bool,
     /// How many instances a generation has, and which of them get requests.
     pub instances: InstanceSettings,
+    /// Which answers are compressed on their way to clients.
+    pub compression: CompressionSettings,
 }
 
 /// How many instances a generation has, and which of them get requests.
@@ -385,6 +390,8 @@ pub struct WorkerOverrides {
     pub state_directory: Option<bool>,
     /// See [`WorkerDefaults::instances`].
     pub instances: InstanceOverrides,
+    /// See [`WorkerDefaults::compression`].
+    pub compression: CompressionOverrides,
 }
 
 /// How a worker says that it is ready.
@@ -452,6 +459,9 @@ pub struct WorkerSettings {
     /// others being started anew.
     #[serde(skip)]
     pub instances: InstanceSettings,
+    /// See [`WorkerDefaults::compression`]. No part of the digest: it is not the worker that compresses.
+    #[serde(skip)]
+    pub compression: CompressionSettings,
     /// The credentials it asks for and is granted, and the files they are in.
     pub credentials: BTreeMap<CredentialName, PathBuf>,
     /// See [`WorkerDefaults::cache_templates`].

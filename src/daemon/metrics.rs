@@ -163,7 +163,7 @@ impl Moment<'_> {
             ),
             (
                 "tqserver_worker_received_bytes_total",
-                "Bytes read from a worker, counted when an answer or a tunnel ends.",
+                "Bytes read from a worker, counted when an answer or a tunnel ends, before they are compressed.",
                 |of| of.bytes_received,
             ),
         ];

@@ -84,6 +84,12 @@ impl FieldName {
         if name.eq_ignore_ascii_case(known) { meaning } else { Self::Other }
     }
 
+    /// Whether it is the name of a digest of the body's bytes (RFC 9530, and what was before it).
+    pub fn is_digest(name: &str) -> bool {
+        let digests = ["content-digest", "repr-digest", "digest", "content-md5"];
+        digests.iter().any(|digest| name.eq_ignore_ascii_case(digest))
+    }
+
     /// Whether `name` is another spelling of a name that a proxy vouches for or takes off: programs
     /// behind CGI-like interfaces cannot tell `X_Forwarded_For`, and some of them `X.Forwarded.For`,
     /// from `X-Forwarded-For`.

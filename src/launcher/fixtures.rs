@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{LauncherConfig, Output, Source, StartRequest};
 use crate::config::settings::{
-    InstanceSettings, Mode, Ready, Sandbox, WorkerDefaults, WorkerSettings, WorkersSettings,
+    CompressionSettings, InstanceSettings, Mode, Ready, Sandbox, WorkerDefaults, WorkerSettings,
+    WorkersSettings,
 };
 use crate::ids::{Generation, Port, RoutePath};
 
@@ -33,6 +34,7 @@ pub(super) fn config() -> LauncherConfig {
                 sandbox: settings.sandbox,
                 state_directory: settings.state_directory,
                 instances: settings.instances,
+                compression: settings.compression,
             },
             paths: BTreeMap::new(),
             grants: BTreeMap::new(),
@@ -75,6 +77,7 @@ pub(super) fn settings() -> WorkerSettings {
         sandbox: Sandbox::default(),
         state_directory: false,
         instances: InstanceSettings::default(),
+        compression: CompressionSettings::default(),
         credentials: BTreeMap::new(),
         cache_templates: true,
         watch_resources: false,

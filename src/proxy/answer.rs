@@ -2,6 +2,9 @@
 
 use std::pin::Pin;
 
+use bytes::Bytes;
+
+use super::compression::{self, Compressor, Verdict};
 use super::exchange::{Exchange, MAX_RESPONSE_HEAD, Upstream};
 use super::forwarding::{self, Passing};
 use super::socket::Socket;
@@ -73,15 +76,47 @@ pub(crate) fn begin<S: Socket>(
     }
 }
 
-/// Writes the head for the client.
-fn accept<S>(exchange: &mut Exchange<'_, S>, head: &ResponseHead<'_, '_>) {
+/// Takes the answer's head, and writes the client's.
+fn accept<S: Socket>(exchange: &mut Exchange<'_, S>, head: &ResponseHead<'_, '_>) {
+    let tail = exchange.visit.and_then(|visit| visit.tail(head)).unwrap_or_default();
+    let Some(settings) = &exchange.compression else {
+        return write_head(exchange, head, tail, None);
+    };
+    let (core, to_head) = (&exchange.connection.core, exchange.ask.is_head);
+    let mut verdict = compression::judge(settings, head, exchange.client.head(), to_head);
+    let mut compressor = None;
+    if let Verdict::Compressed(coding) = verdict
+        && !to_head
+    {
+        let length = match head.body {
+            BodyLength::Sized(length) => Some(length.saturating_add(tail.len() as u64)),
+            BodyLength::Chunked | BodyLength::UntilClose => None,
+        };
+        compressor = core.encoders.compressor(coding, settings.levels, length);
+        if compressor.is_none() {
+            verdict = Verdict::Varies;
+        }
+    }
+    let mut weak = Vec::new();
+    let fields = compression::rewrite(head.fields, verdict, &mut weak);
+    write_head(exchange, &ResponseHead { fields: &fields, ..*head }, tail, compressor);
+}
+
+/// Writes the head for the client, and readies the passing on of the body: with `tail` behind it, and
+/// through the `compressor` if there is one.
+fn write_head<S>(
+    exchange: &mut Exchange<'_, S>,
+    head: &ResponseHead<'_, '_>,
+    tail: Bytes,
+    compressor: Option<Compressor>,
+) {
     let (core, ask) = (&exchange.connection.core, exchange.ask);
-    let unsized_body = matches!(head.body, BodyLength::Chunked | BodyLength::UntilClose);
+    let unsized_body =
+        matches!(head.body, BodyLength::Chunked | BodyLength::UntilClose) || compressor.is_some();
     let is_http11 = ask.version == Version::Http11;
     let (chunks, close_delimited) = (unsized_body && is_http11, unsized_body && !is_http11);
     let client_keeps_alive =
         ask.keeps_alive && !close_delimited && !core.closing.connections.is_said();
-    let tail = exchange.visit.and_then(|visit| visit.tail(head)).unwrap_or_default();
     let passing = Passing {
         chunks,
         connection: ask.connection_field(client_keeps_alive),
@@ -95,6 +130,9 @@ fn accept<S>(exchange: &mut Exchange<'_, S>, head: &ResponseHead<'_, '_>) {
     }
     out.extend_from_slice(b"\r\n");
     exchange.download.begin_body(head.body, chunks, tail);
+    if let Some(compressor) = compressor {
+        exchange.download.compress(compressor);
+    }
     exchange.start = Start {
         status: head.status,
         keeps_alive: head.keeps_alive(),
@@ -102,7 +140,7 @@ fn accept<S>(exchange: &mut Exchange<'_, S>, head: &ResponseHead<'_, '_>) {
         close_delimited,
         switched: None,
         // Of a known length an early end would be a lie.
-        is_event_stream: unsized_body && is_event_stream(head.content_type),
+        is_event_stream: unsized_body && head.content_type.is_some_and(is_event_stream),
         cut: None,
     };
 }
@@ -129,8 +167,9 @@ fn switch<S: Socket>(
     Ok(())
 }
 
-fn is_event_stream(content_type: Option<&[u8]>) -> bool {
+/// Whether the media type is that of events (the HTML standard, section 9.2).
+pub(super) fn is_event_stream(content_type: &[u8]) -> bool {
     const MEDIA_TYPE: &[u8] = b"text/event-stream";
-    let start = content_type.and_then(|value| value.get(..MEDIA_TYPE.len()));
+    let start = content_type.get(..MEDIA_TYPE.len());
     start.is_some_and(|start| start.eq_ignore_ascii_case(MEDIA_TYPE))
 }

@@ -88,6 +88,7 @@ mod tests {
             path: crate::ids::RoutePath::from_worker_name(&target.worker),
             strip_prefix: false,
             timeouts: UpstreamTimeouts { response: second, body_idle: second },
+            compression: None,
             targets: WeightedTargets::single(Arc::clone(target)),
             public: Vec::new(),
             refused_until: None,

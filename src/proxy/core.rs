@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::ProxySettings;
 use super::buffers::Buffers;
+use super::compression::Encoders;
 use super::counters::ThreadCounters;
 use super::date::Date;
 use super::deadlines::Deadlines;
@@ -35,6 +36,7 @@ pub(crate) struct Core {
     pub(crate) pool: Pool,
     pub(crate) buffers: Buffers,
     pub(crate) pipes: Pipes,
+    pub(crate) encoders: Rc<Encoders>,
     pub(crate) deadlines: Rc<Deadlines>,
     pub(crate) date: Date,
     /// Answers with files of deployments.

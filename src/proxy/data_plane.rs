@@ -232,6 +232,7 @@ impl Thread {
             pool: Pool::default(),
             buffers: Buffers::default(),
             pipes: Pipes::default(),
+            encoders: Rc::default(),
             deadlines: Rc::default(),
             date: Date::default(),
             files: Cache::default(),
@@ -294,6 +295,7 @@ async fn sweep(core: Rc<Core>) {
         core.files.sweep(&core.table.load());
         core.buffers.trim();
         core.pipes.trim();
+        core.encoders.trim();
         core.counters.heartbeats.add(1);
     }
 }

@@ -17,6 +17,7 @@ use super::service::Ask;
 use super::socket::{Leg, Socket};
 use super::table::UpstreamTimeouts;
 use super::target::Target;
+use crate::config::settings::CompressionSettings;
 
 /// The largest head of an answer, in bytes; a worker that sends more is answered for with 502.
 pub(super) const MAX_RESPONSE_HEAD: usize = 256 << 10;
@@ -96,6 +97,8 @@ pub(crate) struct Exchange<'a, S> {
     pub(crate) upload: Pump,
     /// The answer on its way to the client.
     pub(crate) download: Pump,
+    /// Which answers are compressed; `None` where none is.
+    pub(super) compression: Option<Arc<CompressionSettings>>,
     /// What the answer's head said.
     pub(crate) start: Start,
     /// Where it was written once and lost.
@@ -126,6 +129,7 @@ impl<'a, S: Socket> Exchange<'a, S> {
             visit,
             upload,
             download: Pump::new(&connection.core.buffers),
+            compression: None,
             start: Start::default(),
             lost_at: None,
             sent_at: None,

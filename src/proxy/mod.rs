@@ -10,6 +10,7 @@
 //! `buffers`) or through the kernel alone (`splice`). Nothing is allocated for a request that only
 //! passes through.
 
+mod accept_encoding;
 mod answer;
 mod arrival;
 pub mod balance;
@@ -17,6 +18,7 @@ mod body;
 mod book;
 mod buffers;
 mod client;
+mod compression;
 mod connection;
 mod core;
 mod counters;

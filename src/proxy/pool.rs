@@ -129,6 +129,7 @@ mod tests {
             path: "/".parse().unwrap(),
             strip_prefix: true,
             timeouts: UpstreamTimeouts { response: IDLE_LIMIT, body_idle: IDLE_LIMIT },
+            compression: None,
             targets: WeightedTargets::single(Arc::clone(&target)),
             refused_until: None,
             public: vec![],

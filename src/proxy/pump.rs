@@ -1,5 +1,8 @@
 //! Passing a body on from one leg to the other, with what is ours before, between and behind.
 
+mod compressed;
+mod spliced;
+
 use std::io::{self, IoSlice};
 use std::task::{Context, Poll, ready};
 
@@ -7,6 +10,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::buffers::Buffers;
+use super::compression::Compressor;
 use super::socket::{Leg, Socket};
 use super::splice::Pipe;
 use crate::http1::{BodyDecoder, BodyLength, Malformed, Step};
@@ -17,10 +21,6 @@ const COPIED_BYTES: usize = 4 << 10;
 
 /// No more is gathered behind what is ours.
 const GATHERED_BYTES: usize = 16 << 10;
-
-/// If more than this is left of a body whose length is known, it goes on without a copy. Below, a copy
-/// costs less than the pipe.
-const SPLICED_BYTES: u64 = 32 << 10;
 
 /// Why a body could not be passed on.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,9 @@ pub(crate) enum PumpError {
     /// It is larger than allowed.
     #[error("it is larger than allowed")]
     TooLarge,
+    /// It could not be compressed.
+    #[error("it could not be compressed: {0}")]
+    Compression(io::Error),
     /// It could not be written on.
     #[error("it could not be written on: {0}")]
     Sink(io::Error),
@@ -67,6 +70,8 @@ pub(crate) struct Pump {
     allowance: u64,
     /// What of ours follows the content, as if it were content.
     tail: Bytes,
+    /// What the content goes through, until its end.
+    compressor: Option<Box<Compressor>>,
     /// Through which a large body goes on once its first bytes have.
     pipe: Option<Box<Pipe>>,
     /// Whether all of the content was read.
@@ -98,6 +103,7 @@ impl Pump {
             chunks: false,
             allowance: u64::MAX,
             tail: Bytes::new(),
+            compressor: None,
             pipe: None,
             is_read: true,
             is_begun: false,
@@ -154,8 +160,10 @@ impl Pump {
         self.ours.splice(..len, head.iter().copied());
     }
 
-    /// Takes no more of the body, and passes on what it has as if it were whole.
+    /// Takes no more of the body, and passes on what it has as if it were whole. Not for one that is
+    /// compressed: streams that end when somebody wants them to are not.
     pub(crate) fn end_early(&mut self) {
+        debug_assert!(self.compressor.is_none());
         if !self.is_read {
             self.is_read = true;
             self.push_end();
@@ -205,71 +213,23 @@ impl Pump {
                 }
             }
             match from.poll_fill(cx) {
-                Poll::Ready(Ok(0)) if self.decoder.ends_with_connection() => self.read(),
+                Poll::Ready(Ok(0)) if self.decoder.ends_with_connection() => self.read()?,
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(PumpError::Truncated)),
-                Poll::Ready(Ok(_)) => self.stall = None,
+                Poll::Ready(Ok(_)) => {
+                    self.stall = None;
+                    if self.ends_turn() {
+                        cx.waker().wake_by_ref();
+                        return Poll::Pending;
+                    }
+                }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Source(error))),
+                Poll::Pending if self.flush_compressed()? => {}
                 Poll::Pending => {
                     self.waits_for_source();
                     return Poll::Pending;
                 }
             }
         }
-    }
-
-    /// Whether what is left of the body can and should go on without a copy. All that was read is
-    /// written.
-    fn can_splice<R: Socket, W: Socket>(&mut self, from: &Leg<R>, to: &Leg<W>) -> bool {
-        if self.pipe.is_some() {
-            return true;
-        }
-        let BodyDecoder::Sized(left) = self.decoder else { return false };
-        if left < SPLICED_BYTES || self.chunks || left > self.allowance {
-            return false;
-        }
-        self.pipe = from.pipe_to(to).map(Box::new);
-        self.pipe.is_some()
-    }
-
-    /// Passes on what is left of a body of known length.
-    fn poll_splice<R: Socket, W: Socket>(
-        &mut self,
-        cx: &mut Context<'_>,
-        from: &mut Leg<R>,
-        to: &mut Leg<W>,
-    ) -> Poll<Result<(), PumpError>> {
-        while let (Some(pipe), BodyDecoder::Sized(left)) = (&mut self.pipe, &mut self.decoder) {
-            if pipe.held() > 0 {
-                match to.poll_drain_pipe(cx, pipe) {
-                    Poll::Ready(Ok(_)) => self.stall = None,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Sink(error))),
-                    Poll::Pending => {
-                        self.waits_for_sink();
-                        return Poll::Pending;
-                    }
-                }
-            } else if *left == 0 {
-                if let Some(pipe) = self.pipe.take() {
-                    from.give_back_pipe(*pipe);
-                }
-                self.read();
-            } else {
-                let max = usize::try_from(*left).unwrap_or(usize::MAX).min(1 << 20);
-                match from.poll_fill_pipe(cx, pipe, max) {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(PumpError::Truncated)),
-                    Poll::Ready(Ok(n)) => {
-                        *left -= n as u64;
-                        self.stall = None;
-                    }
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Source(error))),
-                    Poll::Pending => {
-                        self.waits_for_source();
-                        return Poll::Pending;
-                    }
-                }
-            }
-        }
-        Poll::Ready(Ok(()))
     }
 
     fn waits_for_source(&mut self) {
@@ -316,21 +276,25 @@ impl Pump {
             from.inbox.consume(framing);
             match step {
                 Step::NeedMore => return Ok(()),
-                Step::End => self.read(),
+                Step::End => self.read()?,
                 Step::Content(n) => {
                     let rest = self.allowance.checked_sub(n as u64);
                     self.allowance = rest.ok_or(PumpError::TooLarge)?;
-                    self.frame(n);
-                    if n <= COPIED_BYTES {
+                    if self.compressor.is_some() {
+                        self.push_compressed(&from.inbox.unread()[..n])?;
+                        from.inbox.consume(n);
+                    } else if n <= COPIED_BYTES {
+                        self.frame(n);
                         self.ours.extend_from_slice(&from.inbox.unread()[..n]);
                         self.settle();
                         from.inbox.consume(n);
                     } else {
+                        self.frame(n);
                         self.content = n;
                     }
                     // So that the last byte of a body of known length needs no further look.
                     if matches!(self.decoder, BodyDecoder::Sized(0)) {
-                        self.read();
+                        self.read()?;
                     }
                 }
             }
@@ -339,13 +303,16 @@ impl Pump {
     }
 
     /// The body's last byte is here.
-    fn read(&mut self) {
-        if !self.tail.is_empty() {
+    fn read(&mut self) -> Result<(), PumpError> {
+        if self.compressor.is_some() {
+            let tail = std::mem::take(&mut self.tail);
+            self.finish_compressed(&tail)?;
+        } else if !self.tail.is_empty() {
             let tail = std::mem::take(&mut self.tail);
             // Behind content that is still in the inbox nothing can be put yet.
             if self.content > 0 {
                 self.tail = tail;
-                return;
+                return Ok(());
             }
             self.frame(tail.len());
             self.ours.extend_from_slice(&tail);
@@ -353,6 +320,7 @@ impl Pump {
         }
         self.is_read = true;
         self.push_end();
+        Ok(())
     }
 
     fn frame(&mut self, n: usize) {

@@ -13,6 +13,7 @@ use super::balance;
 use super::book::Book;
 use super::tally::WorkerFigures;
 use super::target::{Claim, Target};
+use crate::config::settings::CompressionSettings;
 use crate::ids::{Generation, Md5, RoutePath, WorkerName};
 
 /// Everything the data plane knows of the control plane's decisions, at one moment.
@@ -46,6 +47,8 @@ pub struct Route {
     pub strip_prefix: bool,
     /// How long the worker may keep a request waiting between two bytes, either way.
     pub timeouts: UpstreamTimeouts,
+    /// Which of the worker's answers are compressed; `None` where none is.
+    pub compression: Option<Arc<CompressionSettings>>,
     /// The generations that serve it; empty while none is ready, and then requests are held.
     pub targets: WeightedTargets,
     /// While none is ready: until when there is no use in holding, as the worker fails again and

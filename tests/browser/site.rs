@@ -143,6 +143,7 @@ impl Site {
             path: "/".parse().unwrap(),
             strip_prefix: true,
             timeouts: UpstreamTimeouts { response: FOREVER, body_idle: FOREVER },
+            compression: None,
             targets,
             refused_until: None,
             public: vec![PublicTree { root, path: self.public.path().to_owned(), digest: None }],

@@ -203,6 +203,7 @@ pub(crate) fn route(path: &str, targets: WeightedTargets) -> Route {
         path: path.parse().unwrap(),
         strip_prefix: true,
         timeouts: UpstreamTimeouts { response: FOREVER, body_idle: FOREVER },
+        compression: None,
         targets,
         refused_until: None,
         public: vec![],

@@ -42,6 +42,7 @@ impl Connection {
         note_target(ask, &order);
         let upstream = loop {
             let others = order.route.targets.len() > 1;
+            exchange.compression.clone_from(&order.route.compression);
             match exchange.send(order.claim.target(), order.route.timeouts, others).await {
                 Ok(upstream) => break upstream,
                 Err(SendError::Gone) => return Next::Close,

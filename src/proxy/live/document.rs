@@ -10,14 +10,12 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 
 use super::{Live, Place};
-use crate::http1::{Field, ResponseHead, tokens};
+use crate::http1::{Field, FieldName, ResponseHead};
 use crate::ids::{Generation, WorkerName};
+use crate::proxy::compression::forbids_transformation;
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
-
-/// Digests of a body, which would not be those of ours.
-const DIGESTS: [&str; 4] = ["content-md5", "digest", "content-digest", "repr-digest"];
 
 /// A request by which a browser goes to a page, and what that page is made of.
 #[derive(Debug)]
@@ -121,9 +119,9 @@ fn is_document(head: &ResponseHead<'_, '_>) -> bool {
 fn forbids(field: &Field<'_>) -> bool {
     let is = |name: &str| field.name.eq_ignore_ascii_case(name);
     is("content-encoding")
-        || DIGESTS.iter().any(|name| is(name))
+        || FieldName::is_digest(field.name)
         || is("content-disposition") && is_download(field.value)
-        || is("cache-control") && may_not_be_transformed(field.value)
+        || is("cache-control") && forbids_transformation(field.value)
 }
 
 /// Whether it is HTML in an encoding in which ASCII is ASCII.
@@ -139,9 +137,4 @@ fn is_download(disposition: &[u8]) -> bool {
     const ATTACHMENT: &[u8] = b"attachment";
     let start = disposition.get(..ATTACHMENT.len());
     start.is_some_and(|start| start.eq_ignore_ascii_case(ATTACHMENT))
-}
-
-/// RFC 9111 section 5.2.2.6: a worker's way to have its answer left alone.
-fn may_not_be_transformed(directives: &[u8]) -> bool {
-    tokens(directives).any(|directive| directive.eq_ignore_ascii_case(b"no-transform"))
 }

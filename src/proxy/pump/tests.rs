@@ -12,8 +12,9 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
 use crate::access_log::AccessLog;
-use crate::config::settings::{ListenerSettings, StaticSettings};
+use crate::config::settings::{Coding, CompressionLevels, ListenerSettings, StaticSettings};
 use crate::proxy::ProxySettings;
+use crate::proxy::compression::{Encoders, decode};
 use crate::proxy::core::{Closing, Core, OpenConnections};
 use crate::proxy::date::Date;
 use crate::proxy::pool::Pool;
@@ -139,6 +140,7 @@ fn core() -> Rc<Core> {
         pool: Pool::default(),
         buffers: Buffers::default(),
         pipes: Pipes::default(),
+        encoders: Rc::default(),
         files: Cache::default(),
         deadlines: Rc::default(),
         date: Date::default(),
@@ -272,6 +274,34 @@ fn download(body: &Body) -> Pump {
     pump
 }
 
+/// The same through an encoder.
+fn compressed(body: &Body, coding: Coding) -> Pump {
+    let levels = CompressionLevels { br: 4, zstd: 3, gzip: 6 };
+    let content = (body.content.len() + body.tail.len()) as u64;
+    let length = matches!(body.length, BodyLength::Sized(_)).then_some(content);
+    let compressor = Rc::new(Encoders::default()).compressor(coding, levels, length);
+    let mut pump = download(&Body { chunks: true, ..body.clone() });
+    pump.compress(compressor.unwrap());
+    pump
+}
+
+fn codings() -> impl Strategy<Value = Coding> {
+    prop::sample::select(&Coding::ALL[..])
+}
+
+#[test]
+fn others_have_their_turn_while_much_is_compressed() {
+    let content = b"It goes on and on. ".repeat(50_000);
+    let length = BodyLength::Sized(content.len() as u64);
+    let body = Body { length, bytes: content.clone(), content, chunks: false, tail: b"" };
+    // Neither side ever makes it wait.
+    let mut way = Way::new(&body.bytes, &[usize::MAX], &[usize::MAX]);
+    let mut pump = compressed(&body, Coding::Zstd);
+    let turns = std::iter::repeat_with(|| way.poll(&mut pump)).take_while(Poll::is_pending).count();
+    assert!((5..50).contains(&turns), "{turns} turns for {} bytes", body.content.len());
+    assert!(pump.is_done() && pump.stall().is_none());
+}
+
 /// The input with what follows it, where the body has an end of its own.
 fn input(body: &Body) -> (Vec<u8>, &'static [u8]) {
     let next = if body.length == BodyLength::UntilClose { b"" } else { NEXT };
@@ -338,6 +368,42 @@ proptest! {
         prop_assert!(way.run(&mut pump).is_ok());
         let (passed, has_end) = way.passed(body.chunks);
         prop_assert!([&body.content, body.tail].concat().starts_with(&passed) && has_end);
+    }
+
+    #[test]
+    fn what_is_compressed_can_be_read(
+        body in bodies(), give in pieces(), take in pieces(), coding in codings(),
+    ) {
+        // Of nothing nothing is compressed.
+        prop_assume!(!body.length.is_empty());
+        let (input, next) = input(&body);
+        let mut way = Way::new(&input, &give, &take);
+        let mut pump = compressed(&body, coding);
+        while !matches!(way.poll(&mut pump), Poll::Ready(end) if { prop_assert!(end.is_ok()); true }) {}
+        let (passed, has_end) = way.passed(true);
+        let expected = [&body.content, body.tail].concat();
+        prop_assert!(has_end && decode(coding, &passed) == (expected, true));
+        prop_assert_eq!(way.left(), next);
+    }
+
+    /// Neither that of the chunks nor that of the coding.
+    #[test]
+    fn what_breaks_off_while_it_is_compressed_has_no_end(
+        body in bodies(), give in pieces(), take in pieces(), coding in codings(),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        prop_assume!(body.length != BodyLength::UntilClose && !body.bytes.is_empty());
+        let mut way = Way::new(&body.bytes[..cut.index(body.bytes.len())], &give, &take);
+        let mut pump = compressed(&body, coding);
+        let end = loop {
+            if let Poll::Ready(end) = way.poll(&mut pump) {
+                break end;
+            }
+        };
+        prop_assert!(matches!(end, Err(PumpError::Truncated)), "{:?}", end);
+        let (passed, has_end) = way.passed(true);
+        let (content, is_whole) = decode(coding, &passed);
+        prop_assert!(body.content.starts_with(&content) && !has_end && !is_whole);
     }
 }
 

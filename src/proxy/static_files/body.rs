@@ -11,9 +11,9 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 
-use super::encoding::Coding;
 use super::range::Span;
 use super::read::{self, Read};
+use crate::config::settings::Coding;
 
 /// What [`serve`](super::serve) answers with.
 ///

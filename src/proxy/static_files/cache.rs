@@ -17,11 +17,11 @@ use http::{HeaderMap, StatusCode};
 
 use super::body::Representation;
 use super::conditional::names_tag;
-use super::encoding::{AcceptEncoding, Coding};
 use super::etag::Comparison;
-use crate::config::settings::StaticSettings;
+use crate::config::settings::{Coding, StaticSettings};
 use crate::http1::{Field, RequestHead};
 use crate::ids::RoutePath;
+use crate::proxy::accept_encoding::AcceptEncoding;
 use crate::proxy::respond::push_head;
 use crate::proxy::table::RouteTable;
 

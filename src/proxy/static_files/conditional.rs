@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use super::encoding::visible;
 use super::etag::{Comparison, lists};
+use crate::proxy::accept_encoding::visible;
 
 /// What tells one state of a representation from another. Without a tag the file was changing
 /// while we looked, and nothing may be concluded from it.

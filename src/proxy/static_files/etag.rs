@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::encoding::Coding;
+use crate::config::settings::Coding;
 use crate::ids::Md5;
 
 /// The strong entity tag of one representation: equal only for equal bytes in equal coding.

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::encoding::Coding;
 use super::open::{OpenError, OpenFile, Wait, open_beneath};
 use super::path::PublicPath;
+use crate::config::settings::Coding;
 use crate::proxy::table::PublicTree;
 
 /// A public file with everything that was found beside it.
@@ -71,6 +71,15 @@ fn find_in(
     Ok(None)
 }
 
+/// What a variant's name has after the original's.
+fn suffix(coding: Coding) -> &'static str {
+    match coding {
+        Coding::Brotli => ".br",
+        Coding::Zstd => ".zst",
+        Coding::Gzip => ".gz",
+    }
+}
+
 /// The variants beside a file. One that cannot be had is as good as none.
 fn variants(
     tree: &PublicTree,
@@ -79,11 +88,11 @@ fn variants(
 ) -> Result<Vec<(Coding, OpenFile)>, OpenError> {
     let name = path.as_str();
     let mut found = Vec::new();
-    if Coding::ALL.iter().any(|coding| name.ends_with(coding.suffix())) {
+    if Coding::ALL.iter().any(|coding| name.ends_with(suffix(*coding))) {
         return Ok(found);
     }
     for coding in Coding::ALL {
-        match open_beneath(&tree.root, &format!("{name}{}", coding.suffix()), wait) {
+        match open_beneath(&tree.root, &format!("{name}{}", suffix(coding)), wait) {
             Ok(file) => found.push((coding, file)),
             Err(error @ (OpenError::WouldBlock | OpenError::Exhausted(_))) => return Err(error),
             Err(error @ (OpenError::Denied | OpenError::Io(_))) => {

@@ -1,7 +1,7 @@
 //! Public files, served without asking the worker: `/static/<worker>/…`.
 //!
 //! From path to body: `path` names a file, `lookup` finds it through `open`, `selected` picks the
-//! variant by `encoding` and identifies it by `digest` and `etag`, `conditional` and `range` decide
+//! variant by what the client accepts and identifies it by `digest` and `etag`, `conditional` and `range` decide
 //! how much of it is sent, and `body` or `send` sends that. What brings no file ends in `refusal`.
 //! Where nothing can change, `cache` spares the whole way the next time.
 
@@ -10,7 +10,6 @@ mod cache;
 mod cache_control;
 mod conditional;
 mod digest;
-mod encoding;
 mod etag;
 mod lookup;
 mod media_type;

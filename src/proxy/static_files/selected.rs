@@ -9,13 +9,14 @@ use http::{HeaderMap, HeaderValue, header};
 use super::body::{Representation, StaticBody};
 use super::conditional::Validators;
 use super::digest;
-use super::encoding::{AcceptEncoding, Coding};
 use super::etag::ETag;
 use super::lookup::Found;
 use super::media_type::media_type;
 use super::open::OpenFile;
 use super::range::Span;
 use super::read;
+use crate::config::settings::Coding;
+use crate::proxy::accept_encoding::AcceptEncoding;
 
 /// A part of up to so many bytes is cheaper to copy than to send from the file.
 const AT_HAND: u64 = 16 << 10;

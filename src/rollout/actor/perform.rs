@@ -172,6 +172,8 @@ fn route(
             response: settings.read_timeout,
             body_idle: settings.write_timeout,
         },
+        compression: (!settings.compression.encodings.is_empty())
+            .then(|| Arc::new(settings.compression.clone())),
         targets,
         refused_until: None,
         public: public.to_vec(),

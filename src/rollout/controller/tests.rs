@@ -11,7 +11,9 @@ use super::super::event::{Cause, Effect, Event, Outcome, RolloutId, Verdict};
 use super::super::generation::Phase;
 use super::super::ports::PortPool;
 use super::{Breaker, Controller};
-use crate::config::settings::{InstanceSettings, Ready, RolloutSettings, WorkerSettings};
+use crate::config::settings::{
+    CompressionSettings, InstanceSettings, Ready, RolloutSettings, WorkerSettings,
+};
 use crate::ids::{CommitId, Generation, Md5, Port, RoutePath, UnitName, WorkerName};
 use crate::launcher::{ExitReason, LiveUnit, Source, StartRequest, UnitState};
 
@@ -68,6 +70,7 @@ fn deployment(digit: u8, workers: &[(&str, u8)]) -> Arc<Desired> {
             sandbox: Default::default(),
             state_directory: false,
             instances: InstanceSettings::default(),
+            compression: CompressionSettings::default(),
             credentials: BTreeMap::new(),
             cache_templates: true,
             watch_resources: false,

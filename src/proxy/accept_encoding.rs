@@ -1,47 +1,15 @@
-//! `Accept-Encoding` (RFC 9110 section 12.5.3), and the variants of a file that lie beside it.
+//! `Accept-Encoding` (RFC 9110 section 12.5.3): which coding of several a client gets.
 
 use http::{HeaderMap, HeaderValue, header};
 
-/// How a precompressed variant is coded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Coding {
-    /// RFC 7932.
-    Brotli,
-    /// RFC 8878.
-    Zstd,
-    /// RFC 1952.
-    Gzip,
-}
-
-impl Coding {
-    /// All of them, the one that is smallest for text first.
-    pub(super) const ALL: [Self; 3] = [Self::Brotli, Self::Zstd, Self::Gzip];
-
-    /// The name in `Content-Encoding`.
-    pub(super) fn token(self) -> &'static str {
-        match self {
-            Self::Brotli => "br",
-            Self::Zstd => "zstd",
-            Self::Gzip => "gzip",
-        }
-    }
-
-    /// What the variant's name has after the original's.
-    pub(super) fn suffix(self) -> &'static str {
-        match self {
-            Self::Brotli => ".br",
-            Self::Zstd => ".zst",
-            Self::Gzip => ".gz",
-        }
-    }
-}
+use crate::config::settings::Coding;
 
 /// A quality in thousandths, so that they compare exactly.
 type Quality = u16;
 
 /// What a client takes, as far as it matters here. Of what is listed twice the first counts.
 #[derive(Debug, Default)]
-pub(super) struct AcceptEncoding {
+pub(crate) struct AcceptEncoding {
     /// In the order of [`Coding::ALL`].
     codings: [Option<Quality>; Coding::ALL.len()],
     identity: Option<Quality>,
@@ -51,12 +19,12 @@ pub(super) struct AcceptEncoding {
 
 impl AcceptEncoding {
     /// Reads every `Accept-Encoding` of a request; elements that do not parse are passed over.
-    pub(super) fn from_headers(headers: &HeaderMap) -> Self {
+    pub(crate) fn from_headers(headers: &HeaderMap) -> Self {
         Self::parse(headers.get_all(header::ACCEPT_ENCODING).iter().map(HeaderValue::as_bytes))
     }
 
     /// Reads the values of all `Accept-Encoding` fields, without allocating.
-    pub(super) fn parse<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> Self {
+    pub(crate) fn parse<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> Self {
         let mut accept = Self::default();
         let fields = fields.into_iter().filter_map(visible);
         for (token, quality) in fields.flat_map(|field| field.split(',')).filter_map(element) {
@@ -81,11 +49,11 @@ impl AcceptEncoding {
     }
 
     /// The best of the `available` codings, given in our order of preference; `None` stands for
-    /// the file as it is.
+    /// the body as it is.
     ///
     /// That is also what a client gets that rules everything out: section 12.4.1 lets a server
     /// disregard the field, and an answer serves it better than a 406.
-    pub(super) fn choose(&self, available: impl IntoIterator<Item = Coding>) -> Option<Coding> {
+    pub(crate) fn choose(&self, available: impl IntoIterator<Item = Coding>) -> Option<Coding> {
         let identity = self.identity.or(self.any).unwrap_or(0);
         let mut best: Option<(Coding, Quality)> = None;
         for coding in available {
@@ -99,7 +67,7 @@ impl AcceptEncoding {
 }
 
 /// A field's value, if it is text as [`HeaderValue::to_str`] knows it.
-pub(super) fn visible(value: &[u8]) -> Option<&str> {
+pub(crate) fn visible(value: &[u8]) -> Option<&str> {
     let is_visible = value.iter().all(|b| matches!(b, b'\t' | b' '..=b'~'));
     std::str::from_utf8(value).ok().filter(|_| is_visible)
 }

@@ -1,4 +1,4 @@
-//! How many instances a generation has, and which of them get requests.
+//! How many instances a generation has, which of them get requests, and how many.
 
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> InstanceOverrides {
         slow_start: section.seconds("slow_start_seconds", 0..=HOUR),
         eject_after: section.number("eject_after_failures", 0..=1000),
         eject_for: section.seconds("eject_seconds", 1..=HOUR),
+        max_in_flight: section.number("max_in_flight", 0..=1_000_000),
+        max_queued: section.number("max_queued", 0..=100_000_u32).map(|count| count as usize),
+        queue: section.seconds("queue_seconds", 1..=60),
     }
 }
 
@@ -28,6 +31,9 @@ impl Default for InstanceSettings {
             slow_start: Duration::from_secs(10),
             eject_after: 5,
             eject_for: Duration::from_secs(10),
+            max_in_flight: 0,
+            max_queued: 100,
+            queue: Duration::from_secs(1),
         }
     }
 }
@@ -41,6 +47,9 @@ impl InstanceSettings {
             slow_start: overrides.slow_start.unwrap_or(self.slow_start),
             eject_after: overrides.eject_after.unwrap_or(self.eject_after),
             eject_for: overrides.eject_for.unwrap_or(self.eject_for),
+            max_in_flight: overrides.max_in_flight.unwrap_or(self.max_in_flight),
+            max_queued: overrides.max_queued.unwrap_or(self.max_queued),
+            queue: overrides.queue.unwrap_or(self.queue),
         }
     }
 

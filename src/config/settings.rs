@@ -334,7 +334,7 @@ pub struct WorkerDefaults {
     pub compression: CompressionSettings,
 }
 
-/// How many instances a generation has, and which of them get requests.
+/// How many instances a generation has, which of them get requests, and how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InstanceSettings {
     /// As many, each a unit; 1 to 64.
@@ -346,6 +346,12 @@ pub struct InstanceSettings {
     pub eject_after: u32,
     /// How long it is left out.
     pub eject_for: Duration,
+    /// How many requests an instance works on at once; 0: as many as come.
+    pub max_in_flight: u64,
+    /// How many requests for the worker may wait while all of its instances work on as many.
+    pub max_queued: usize,
+    /// How long each of them waits.
+    pub queue: Duration,
 }
 
 /// What `paths:` and `worker.yaml` may change of [`InstanceSettings`]; `None` leaves it.
@@ -359,6 +365,12 @@ pub struct InstanceOverrides {
     pub eject_after: Option<u32>,
     /// See [`InstanceSettings::eject_for`].
     pub eject_for: Option<Duration>,
+    /// See [`InstanceSettings::max_in_flight`].
+    pub max_in_flight: Option<u64>,
+    /// See [`InstanceSettings::max_queued`].
+    pub max_queued: Option<usize>,
+    /// See [`InstanceSettings::queue`].
+    pub queue: Option<Duration>,
 }
 
 /// What `paths:` may change of the defaults; `None` leaves it.

@@ -90,6 +90,11 @@ impl Moment<'_> {
                 counters.accept_errors,
             ),
             (
+                "tqserver_requests_shed_total",
+                "Requests refused as their worker had enough to do.",
+                counters.shed,
+            ),
+            (
                 "tqserver_upstream_connections_total",
                 "Connections made to workers.",
                 counters.upstream_connections,

@@ -17,6 +17,8 @@ pub struct Counters {
     pub aborted: u64,
     /// Requests that wait for a worker's generation to be published.
     pub held: u64,
+    /// Requests refused because their worker had enough to do.
+    pub shed: u64,
     /// Client connections accepted.
     pub connections: u64,
     /// Client connections open now, tunnels among them.
@@ -88,6 +90,7 @@ pub(crate) struct ThreadCounters {
     responses: [Count; 5],
     pub(crate) aborted: Count,
     pub(crate) held: Count,
+    pub(crate) shed: Count,
     pub(crate) connections: Count,
     pub(crate) open_connections: Count,
     pub(crate) open_tunnels: Count,
@@ -116,6 +119,7 @@ impl ThreadCounters {
             (&mut sums.in_flight, &self.in_flight),
             (&mut sums.aborted, &self.aborted),
             (&mut sums.held, &self.held),
+            (&mut sums.shed, &self.shed),
             (&mut sums.connections, &self.connections),
             (&mut sums.open_connections, &self.open_connections),
             (&mut sums.open_tunnels, &self.open_tunnels),

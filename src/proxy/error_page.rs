@@ -46,6 +46,8 @@ pub(crate) enum Page {
         /// When it is tried again.
         until: Instant,
     },
+    /// 503, as the worker has enough to do.
+    Crowded,
 }
 
 impl Page {
@@ -55,14 +57,15 @@ impl Page {
             Self::NothingDeployed
             | Self::Building(_)
             | Self::BuildFailed(..)
-            | Self::Failing { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::Failing { .. }
+            | Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
     /// What stands below the status, a sentence or two a line.
     fn lines(&self) -> Vec<Cow<'static, str>> {
         match self {
-            Self::Status(_) | Self::Failing { .. } => vec![],
+            Self::Status(_) | Self::Failing { .. } | Self::Crowded => vec![],
             Self::NothingDeployed => [
                 "tqserver is running, and nothing is deployed yet.",
                 "Is this your server? `tqctl build` in a project makes a deployment. Deployments go \
@@ -89,6 +92,7 @@ impl Page {
                 let wait = until.saturating_duration_since(Instant::now());
                 HeaderValue::from(wait.as_secs() + 1)
             }
+            Self::Crowded => HeaderValue::from_static("1"),
             _ => RETRY_AFTER_SECONDS,
         }
     }

@@ -21,6 +21,8 @@ pub(crate) struct Hold<'a> {
     core: &'a Core,
     settings: &'a ProxySettings,
     head_len: usize,
+    /// When patience ends that has begun.
+    deadline: Option<Instant>,
     waiting: Option<Waiting<'a>>,
 }
 
@@ -30,7 +32,6 @@ struct Waiting<'a> {
     publications: watch::Receiver<u64>,
     /// In development: how a build ended tells more than to wait on.
     changes: Option<watch::Receiver<u64>>,
-    deadline: Instant,
 }
 
 /// The hold passed, or too many wait already.
@@ -41,12 +42,18 @@ impl<'a> Hold<'a> {
     /// Patience for as long as `settings` say from the first wait on, if there is room among those
     /// that wait.
     pub(crate) fn new(core: &'a Core, settings: &'a ProxySettings) -> Self {
-        Self { core, settings, head_len: 0, waiting: None }
+        Self { core, settings, head_len: 0, deadline: None, waiting: None }
     }
 
     /// Says how long the request's head is, in bytes, before there is anything to wait for.
     pub(crate) fn weigh(&mut self, head_len: usize) {
         self.head_len = head_len;
+    }
+
+    /// Makes room for others: the request waits no more. Should it have to wait again, then for what
+    /// is left of its patience.
+    pub(crate) fn is_over(&mut self) {
+        self.waiting = None;
     }
 
     /// Returns when it is worth looking at the table again.
@@ -59,7 +66,8 @@ impl<'a> Hold<'a> {
             self.waiting = Some(waiting);
             return Ok(());
         };
-        match timeout_at(waiting.deadline, waiting.changed()).await {
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.settings.hold);
+        match timeout_at(deadline, waiting.changed()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Impatient),
         }
@@ -79,7 +87,6 @@ impl<'a> Waiting<'a> {
             head_len,
             publications: core.table.subscribe(),
             changes: core.live.as_ref().map(|live| live.subscribe()),
-            deadline: Instant::now() + settings.hold,
         })
     }
 

@@ -32,6 +32,7 @@ mod forward;
 mod forwarding;
 mod hold;
 mod http2;
+pub mod intake;
 mod listener;
 mod live;
 mod logged;

@@ -7,6 +7,7 @@ use http::StatusCode;
 use super::connection::Connection;
 use super::error_page::Page;
 use super::hold::Hold;
+use super::intake::{Crowded, Intake, Queued};
 use super::live::{Standing, Visit};
 use super::path::RequestPath;
 use super::service::Refusal;
@@ -75,7 +76,8 @@ pub(crate) async fn find<T>(
     }
 }
 
-/// Claims a target for `path`, other than the `dead` one.
+/// Claims a target for `path`, other than the `dead` one. Where all have enough to do, the request
+/// waits for one that has done with another.
 ///
 /// Invariant (claim or retry): a refused claim means that a newer table was published, so look
 /// again. The count keeps a table that breaks this rule from spinning: it is waited for.
@@ -86,29 +88,74 @@ pub(crate) async fn claim_target(
     visit: Option<&Visit>,
     dead: Option<&Arc<Target>>,
 ) -> Result<(Arc<Route>, Claim), Refusal> {
-    find(connection, hold, |_| {
-        for _ in 0..MAX_REFUSALS {
-            let table = connection.core.table.load();
-            let Some(route) = table.lookup(path.decoded()) else { return Look::unknown(&table) };
-            if let Some(visit) = visit {
-                visit.of_worker(&route.worker);
+    let mut publications = connection.core.table.subscribe();
+    let mut queued: Option<Queued> = None;
+    loop {
+        let in_turn = queued.is_some();
+        let found =
+            find(connection, hold, |_| try_claim(connection, path, visit, dead, in_turn)).await?;
+        let intake = match found {
+            Claimed::Target(route, claim) => {
+                hold.is_over();
+                return Ok((route, claim));
             }
-            if route.targets.is_empty() {
-                return Look::unserved(connection, route);
+            Claimed::Full(intake) => intake,
+        };
+        let crowded = |_: Crowded| {
+            connection.core.counters.shed.add(1);
+            Refusal::with(Page::Crowded)
+        };
+        let is_new = !queued.as_ref().is_some_and(|place| place.is_at(&intake));
+        if is_new {
+            queued = Some(intake.queue().map_err(crowded)?);
+        }
+        if let Some(place) = &queued {
+            // A place may have been given up before anybody was known to wait.
+            if is_new && place.is_first() {
+                continue;
             }
-            let ticket = fastrand::u64(..);
-            let claim = match dead {
-                None => route.targets.claim(ticket),
-                Some(dead) => route.targets.claim_other(ticket, dead),
-            };
-            if let Some(claim) = claim {
-                if let Some(visit) = visit {
-                    visit.made_by(claim.target().generation);
-                }
-                return Look::Found((Arc::clone(route), claim));
+            tokio::select! {
+                turn = place.turn() => turn.map_err(crowded)?,
+                // There may be more instances, or other limits.
+                _ = publications.changed() => {}
             }
         }
-        Look::held()
-    })
-    .await
+    }
+}
+
+/// What came of trying to claim a target.
+enum Claimed {
+    Target(Arc<Route>, Claim),
+    /// All have enough to do.
+    Full(Arc<Intake>),
+}
+
+fn try_claim(
+    connection: &Connection,
+    path: &RequestPath<'_>,
+    visit: Option<&Visit>,
+    dead: Option<&Arc<Target>>,
+    in_turn: bool,
+) -> Look<Claimed> {
+    for _ in 0..MAX_REFUSALS {
+        let table = connection.core.table.load();
+        let Some(route) = table.lookup(path.decoded()) else { return Look::unknown(&table) };
+        if let Some(visit) = visit {
+            visit.of_worker(&route.worker);
+        }
+        if route.targets.is_empty() {
+            return Look::unserved(connection, route);
+        }
+        let ticket = fastrand::u64(..);
+        if let Some(claim) = route.targets.claim_patiently(ticket, dead, in_turn) {
+            if let Some(visit) = visit {
+                visit.made_by(claim.target().generation);
+            }
+            return Look::Found(Claimed::Target(Arc::clone(route), claim));
+        }
+        if let Some(intake) = route.targets.intake_when_full(dead) {
+            return Look::Found(Claimed::Full(Arc::clone(intake)));
+        }
+    }
+    Look::held()
 }

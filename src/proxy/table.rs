@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::balance;
 use super::book::Book;
+use super::intake::Intake;
 use super::tally::WorkerFigures;
 use super::target::{Claim, Target};
 use crate::config::settings::CompressionSettings;
@@ -123,8 +124,8 @@ impl WeightedTargets {
     }
 
     /// Claims a target: the less busy of two that are drawn by weight, where `ticket` is any evenly
-    /// spread number. `None` when there is none, or when that has begun to drain: load the table
-    /// again.
+    /// spread number. `None` when there is none, when that has begun to drain (load the table again),
+    /// or when it has enough to do.
     pub fn claim(&self, ticket: u64) -> Option<Claim> {
         match &*self.0 {
             [(target, _)] => target.claim(),
@@ -132,9 +133,30 @@ impl WeightedTargets {
         }
     }
 
-    /// The same, of those that are not `dead`.
-    pub fn claim_other(&self, ticket: u64, dead: &Arc<Target>) -> Option<Claim> {
-        self.choose(ticket, Some(dead))?.claim()
+    /// The same, of those that are not `dead`, and in its turn where the request has waited for a
+    /// place. Where the chosen one has none, any that has one will do.
+    pub(super) fn claim_patiently(
+        &self,
+        ticket: u64,
+        dead: Option<&Arc<Target>>,
+        in_turn: bool,
+    ) -> Option<Claim> {
+        let claim = |target: &Arc<Target>| match in_turn {
+            true => target.claim_in_turn(),
+            false => target.claim(),
+        };
+        claim(self.choose(ticket, dead)?).or_else(|| self.but(dead).find_map(claim))
+    }
+
+    /// Where a request waits for a place; `None` if it need not.
+    pub(super) fn intake_when_full(&self, dead: Option<&Arc<Target>>) -> Option<&Arc<Intake>> {
+        self.but(dead).find_map(|target| target.intake_when_full())
+    }
+
+    fn but(&self, dead: Option<&Arc<Target>>) -> impl Iterator<Item = &Arc<Target>> {
+        let is_dead =
+            move |target: &&Arc<Target>| dead.is_some_and(|dead| Arc::ptr_eq(dead, target));
+        self.0.iter().map(|(target, _)| target).filter(move |target| !is_dead(target))
     }
 
     fn choose(&self, ticket: u64, dead: Option<&Arc<Target>>) -> Option<&Arc<Target>> {
@@ -273,7 +295,15 @@ mod tests {
         let settings = TargetSettings { balance, ..TargetSettings::default() };
         WeightedTargets::new((0..count).map(|number| {
             let addr = ([127, 0, 0, 1], 9000 + number).into();
-            (Target::with_settings("app".parse().unwrap(), Generation(1), addr, settings), 1)
+            (
+                Target::with_settings(
+                    "app".parse().unwrap(),
+                    Generation(1),
+                    addr,
+                    settings.clone(),
+                ),
+                1,
+            )
         }))
     }
 
@@ -298,7 +328,7 @@ mod tests {
         for _ in 0..200 {
             let claim = targets.claim(random.u64(..)).unwrap();
             assert!(!Arc::ptr_eq(claim.target(), &first.0));
-            let other = targets.claim_other(random.u64(..), &second.0).unwrap();
+            let other = targets.claim_patiently(random.u64(..), Some(&second.0), false).unwrap();
             assert!(Arc::ptr_eq(other.target(), &targets.0[2].0));
         }
     }
@@ -316,6 +346,6 @@ mod tests {
     #[test]
     fn there_is_no_other_than_the_only_one() {
         let targets = instances(1);
-        assert!(targets.claim_other(7, &targets.0[0].0).is_none());
+        assert!(targets.claim_patiently(7, Some(&targets.0[0].0), false).is_none());
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::balance::{BalanceSettings, Standing};
+use super::intake::Intake;
 use super::tally::{Tallies, Tally, WorkerFigures};
 use crate::ids::{Generation, WorkerName};
 
@@ -25,6 +26,8 @@ pub struct Target {
     pub addr: SocketAddr,
     /// Claims in flight, and the draining bit.
     state: AtomicU64,
+    /// How many may be in flight, and who waits.
+    intake: Arc<Intake>,
     /// After how many claims it is worn out; 0: never. Nothing is counted then.
     max_requests: u64,
     taken: AtomicU64,
@@ -40,10 +43,12 @@ pub struct Target {
 }
 
 /// How requests come to a target, and how many.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct TargetSettings {
     /// When it gets fewer than its like.
     pub balance: BalanceSettings,
+    /// How many may be in flight, which all instances of a worker share.
+    pub intake: Arc<Intake>,
     /// After how many requests it is to be replaced; 0: never.
     pub max_requests: u64,
 }
@@ -66,6 +71,7 @@ impl Target {
             generation,
             addr,
             state: AtomicU64::new(0),
+            intake: settings.intake,
             max_requests: settings.max_requests,
             taken: AtomicU64::new(0),
             worn_out: Notify::new(),
@@ -76,23 +82,50 @@ impl Target {
         })
     }
 
-    /// Takes a request on, or refuses because the target drains.
+    /// Takes a request on, or refuses because the target drains, or has enough.
     ///
     /// Invariant (claim or retry): counting and the look at the draining bit are one atomic step,
     /// so a request is either counted before the drain began, and waited for, or refused, and then
     /// its caller loads the table again. None is ever sent to a generation told to stop.
     pub fn claim(self: &Arc<Self>) -> Option<Claim> {
+        match self.intake.max_in_flight() {
+            Some(_) if self.intake.somebody_waits() => None,
+            Some(_) => self.claim_in_turn(),
+            None => self.claim_any(),
+        }
+    }
+
+    /// The same for a request whose turn it is among those that wait for a place.
+    pub(super) fn claim_in_turn(self: &Arc<Self>) -> Option<Claim> {
+        let Some(max) = self.intake.max_in_flight() else { return self.claim_any() };
+        let one_more = |state| (state & DRAINING == 0 && state < max).then_some(state + 1);
+        self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more).ok()?;
+        Some(self.claimed())
+    }
+
+    fn claim_any(self: &Arc<Self>) -> Option<Claim> {
         let before = self.state.fetch_add(1, Ordering::AcqRel);
         if before & DRAINING != 0 {
             self.release();
             return None;
         }
+        Some(self.claimed())
+    }
+
+    fn claimed(self: &Arc<Self>) -> Claim {
         if self.max_requests != 0
             && self.taken.fetch_add(1, Ordering::Relaxed) + 1 == self.max_requests
         {
             self.worn_out.notify_one();
         }
-        Some(Claim { target: Arc::clone(self) })
+        Claim { target: Arc::clone(self) }
+    }
+
+    /// What a request waits at for which there is no place, though the target does not drain.
+    pub(super) fn intake_when_full(&self) -> Option<&Arc<Intake>> {
+        let max = self.intake.max_in_flight()?;
+        let is_full = self.intake.somebody_waits() || self.in_flight() >= max;
+        (is_full && !self.is_draining()).then_some(&self.intake)
     }
 
     /// How many requests are in flight.
@@ -167,9 +200,12 @@ impl Target {
     }
 
     fn release(&self) {
-        let before = self.state.fetch_sub(1, Ordering::AcqRel);
+        let before = self.state.fetch_sub(1, Ordering::SeqCst);
         if before == DRAINING | 1 {
             self.drained.notify_waiters();
+        }
+        if self.intake.max_in_flight().is_some() {
+            self.intake.freed();
         }
     }
 }

@@ -153,3 +153,27 @@ fn a_reload_with_another_number_starts_and_stops_the_difference() {
     session.await_workers(2);
     assert_eq!(units(&session), two, "the youngest has gone");
 }
+
+#[test]
+fn a_reload_changes_how_much_an_instance_takes() {
+    let (project, session) = empty();
+    let configure = |limits: &str| {
+        project.configure("", &(session.range_yaml() + &format!("  default: {{{limits}}}\n")));
+    };
+    configure("max_in_flight: 1, max_queued: 0");
+    project.deploy('1', &[worker("index", "well")]);
+    assert_eq!(session.get("/").status, 200, "{}", session.log());
+    let instance = units(&session);
+    let both_at_once = || {
+        let addr = session.addr();
+        let slow = thread::spawn(move || send(addr, &get("/slow/1")).unwrap().status);
+        await_until("the slow one", PATIENCE, || session.status()["counters"]["in_flight"] == 1);
+        let other = session.get("/").status;
+        (slow.join().unwrap(), other)
+    };
+    assert_eq!(both_at_once(), (200, 503));
+    configure("max_in_flight: 2, max_queued: 0");
+    session.systemctl(&["reload", "tqserver.service"]);
+    assert_eq!(both_at_once(), (200, 200));
+    assert_eq!(units(&session), instance, "nothing was restarted");
+}

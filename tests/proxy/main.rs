@@ -15,6 +15,7 @@ mod http2;
 mod https_bed;
 mod limits;
 mod live;
+mod overload;
 mod proxy_protocol;
 mod redirect;
 mod retry;

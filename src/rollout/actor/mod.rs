@@ -35,6 +35,7 @@ use super::status::Snapshot;
 use crate::config::settings::{RolloutSettings, Settings};
 use crate::ids::{UnitName, WorkerName};
 use crate::launcher::{Launcher, UnitEvent};
+use crate::proxy::intake::Intake;
 use crate::proxy::table::PublishedTable;
 use crate::proxy::target::Target;
 use crate::store::manifest::DeployedBy;
@@ -88,6 +89,8 @@ pub struct Actor<L: Launcher> {
     launches: LaunchQueue<L>,
     table: Arc<PublishedTable>,
     targets: HashMap<UnitName, Arc<Target>>,
+    /// What workers take in, which their targets share.
+    intakes: HashMap<WorkerName, Arc<Intake>>,
     /// What runs beside us for a unit: its probe, or the wait for its drain.
     errands: HashMap<UnitName, AbortHandle>,
     /// `None` while it is at work beside us.
@@ -146,6 +149,7 @@ impl<L: Launcher> Actor<L> {
             launches: LaunchQueue::new(parts.launcher, parts.predecessor),
             table: parts.table,
             targets: HashMap::new(),
+            intakes: HashMap::new(),
             errands: HashMap::new(),
             loader: Some(parts.loader),
             saved: state.clone(),

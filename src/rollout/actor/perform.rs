@@ -11,6 +11,7 @@ use crate::config::settings::{InstanceSettings, WorkerSettings};
 use crate::ids::{UnitName, WorkerName};
 use crate::launcher::Launcher;
 use crate::proxy::balance::BalanceSettings;
+use crate::proxy::intake::IntakeSettings;
 use crate::proxy::table::{
     PublicTree, Route, RouteTable, Unrouted, UpstreamTimeouts, WeightedTargets,
 };
@@ -94,7 +95,12 @@ impl<L: Launcher> Actor<L> {
         self.remember_before(table);
         let Desired { workers, unbuilt, .. } = &*table.deployment;
         let mut routes = Vec::with_capacity(workers.len() + unbuilt.len());
+        self.intakes.retain(|name, _| workers.contains_key(name));
         for worker in workers.values() {
+            let InstanceSettings { max_in_flight, max_queued, queue, .. } =
+                worker.settings.instances;
+            let intake = self.intakes.entry(worker.name.clone()).or_default();
+            intake.set(IntakeSettings { max_in_flight, max_queued, queue });
             let units = table.serving.iter().filter(|unit| unit.worker == worker.name);
             let targets =
                 WeightedTargets::new(units.map(|unit| (self.target(unit, &worker.settings), 1)));
@@ -131,13 +137,15 @@ impl<L: Launcher> Actor<L> {
         let InstanceSettings { slow_start, eject_after, eject_for, .. } = settings.instances;
         // Up to a tenth earlier, so that instances that began together do not end together.
         let early = fastrand::u64(..=settings.max_requests / 10);
+        let max_requests = settings.max_requests - early;
         let settings = TargetSettings {
             balance: BalanceSettings { slow_start, eject_after, eject_for },
-            max_requests: settings.max_requests - early,
+            intake: self.intakes.get(&unit.worker).map(Arc::clone).unwrap_or_default(),
+            max_requests,
         };
         let target = Target::with_settings(unit.worker.clone(), generation, addr, settings);
         self.targets.insert(unit.clone(), Arc::clone(&target));
-        if settings.max_requests > 0 {
+        if max_requests > 0 {
             let (worn, name) = (Arc::clone(&target), unit.clone());
             self.errand(unit.clone(), async move {
                 worn.worn_out().await;

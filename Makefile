@@ -15,7 +15,7 @@ T ?=
 B ?= dev_loop proxy
 BENCHES := $(B:%=bench-%)
 
-.PHONY: help run test check deb reproducible lintian bench bench-dev_loop bench-proxy bench-flat fuzz prepare
+.PHONY: help run test soak check deb reproducible lintian bench bench-dev_loop bench-proxy bench-flat fuzz prepare
 # They would spoil one another.
 .NOTPARALLEL: bench
 
@@ -31,6 +31,11 @@ run: prepare ## build the sample workers and serve them on http://localhost:8080
 test: prepare check ## run every test; T=pattern runs some
 	$(CARGO) nextest run --workspace $(if $(T),-E 'test(/$(T)/)')
 	$(CARGO) test --quiet --workspace --doc
+
+soak: SECONDS ?= 600
+soak: prepare ## random faults under load for SECONDS (600); SEED=n repeats those of another run
+	SOAK_SECONDS=$(SECONDS) SOAK_SEED=$(SEED) $(CARGO) test --quiet --test e2e -- --nocapture \
+		--exact soak::load::random_faults_lose_nothing_and_leave_nothing
 
 check: ## formatting and lints, as errors
 	$(CARGO) fmt --all --check

@@ -37,4 +37,5 @@ mod samples;
 mod saves;
 mod session;
 mod settings;
+mod soak;
 mod source_tree;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -161,6 +162,11 @@ impl Session {
     /// A port of the workers' range, by number from 0.
     pub fn worker_port(&self, index: u16) -> u16 {
         self.ports.port(1 + index)
+    }
+
+    /// The ports of the workers' range.
+    pub fn worker_ports(&self) -> RangeInclusive<u16> {
+        self.ports.port(1)..=*self.ports.range().end()
     }
 
     /// Runs systemctl on the right manager; it must succeed.

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -18,7 +19,7 @@ use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{self, Message};
 
 use super::bed::Network;
 
@@ -45,10 +46,48 @@ pub struct Tally {
     done: BTreeMap<Kind, u64>,
     /// Streams that the server ended as documented.
     ended: BTreeMap<Kind, u64>,
-    failures: Vec<String>,
+    failures: Vec<Failure>,
+}
+
+/// An exchange that did not go as it should.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// Whose it was.
+    pub kind: Kind,
+    /// When it began.
+    pub begun: Instant,
+    /// When the client knew.
+    pub ended: Instant,
+    /// What went wrong.
+    pub loss: Loss,
+}
+
+/// What goes wrong with an exchange.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Loss {
+    /// The connection was not taken.
+    Refused(String),
+    /// The connection ended before an answer.
+    Unanswered(String),
+    /// An answer of another status than 200.
+    Status(u16),
+    /// An answer that broke off, and shows it.
+    BrokenOff(String),
+    /// An answer that looks whole and is not the right one.
+    Wrong(String),
 }
 
 impl Tally {
+    /// How many exchanges have succeeded, of all kinds.
+    pub fn done(&self) -> u64 {
+        self.done.values().sum()
+    }
+
+    /// What went wrong, at most [`MOST_FAILURES`] of it.
+    pub fn failures(&self) -> &[Failure] {
+        &self.failures
+    }
+
     /// How many streams of this kind the server ended, as documented.
     pub fn ended(&self, kind: Kind) -> u64 {
         self.ended.get(&kind).copied().unwrap_or(0)
@@ -83,7 +122,8 @@ struct Client {
     restarts: bool,
 }
 
-type Failure = String;
+/// Failures beyond are not remembered.
+pub const MOST_FAILURES: usize = 1000;
 
 /// Between two exchanges of one client.
 const PACE: Duration = Duration::from_millis(5);
@@ -136,20 +176,25 @@ impl Load {
 
     /// How many exchanges have succeeded, of all kinds.
     pub fn done(&self) -> u64 {
-        self.tally.lock().unwrap().done.values().sum()
+        self.tally.lock().unwrap().done()
     }
 
     /// Lets every client finish what it is at, and returns what happened; panics, naming them,
     /// when there were failures, or nothing was done at all.
     pub fn finish(self) -> Tally {
-        self.stop.store(true, Ordering::Relaxed);
-        self.clients.join().expect("a client panicked");
-        let tally = self.tally.lock().unwrap().clone();
+        let tally = self.stop();
         let Tally { done, failures, .. } = &tally;
         let (count, first) = (failures.len(), &failures[..failures.len().min(10)]);
         assert!(failures.is_empty(), "{count} failures, the first: {first:#?}\nbeside {tally}");
         assert!(!done.is_empty(), "nothing was done");
         tally
+    }
+
+    /// The same, and leaves it to the caller to judge what happened.
+    pub fn stop(self) -> Tally {
+        self.stop.store(true, Ordering::Relaxed);
+        self.clients.join().expect("a client panicked");
+        self.tally.lock().unwrap().clone()
     }
 }
 
@@ -160,6 +205,7 @@ impl Client {
     async fn run(self) {
         let mut connection = None;
         while !self.stop.load(Ordering::Relaxed) {
+            let begun = Instant::now();
             let result = match self.kind {
                 Kind::KeepAlive => self.get(&mut connection).await,
                 Kind::NewConnection => self.get(&mut None).await,
@@ -168,15 +214,16 @@ impl Client {
                 Kind::Events => self.events().await,
                 Kind::WebSocket => self.web_socket().await,
             };
+            let ended = Instant::now();
             // A pace, so that the machine has time for what the load is to meet.
             tokio::time::sleep(PACE).await;
             let mut tally = self.tally.lock().unwrap();
             match result {
                 Ok(()) => *tally.done.entry(self.kind).or_default() += 1,
-                Err(failure) => {
+                Err(loss) => {
                     connection = None;
-                    if tally.failures.len() < 1000 {
-                        tally.failures.push(format!("{:?}: {failure}", self.kind));
+                    if tally.failures.len() < MOST_FAILURES {
+                        tally.failures.push(Failure { kind: self.kind, begun, ended, loss });
                     }
                 }
             }
@@ -187,11 +234,13 @@ impl Client {
         *self.tally.lock().unwrap().ended.entry(self.kind).or_default() += 1;
     }
 
-    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Failure> {
-        let stream = TcpStream::connect(self.addr).await.map_err(|e| format!("connect: {e}"))?;
-        stream.set_nodelay(true).map_err(|e| e.to_string())?;
-        let (sender, connection) =
-            http1::handshake(TokioIo::new(stream)).await.map_err(|e| format!("handshake: {e}"))?;
+    async fn connect(&self) -> Result<SendRequest<Full<Bytes>>, Loss> {
+        let stream =
+            TcpStream::connect(self.addr).await.map_err(|e| Loss::Refused(e.to_string()))?;
+        stream.set_nodelay(true).map_err(|e| Loss::Unanswered(e.to_string()))?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| Loss::Unanswered(e.to_string()))?;
         tokio::spawn(connection);
         Ok(sender)
     }
@@ -202,7 +251,7 @@ impl Client {
         method: Method,
         path: &str,
         body: Bytes,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Incoming>, Loss> {
         for attempt in 0.. {
             let reused = connection.as_ref().is_some_and(|sender| !sender.is_closed());
             let mut sender = match connection.take().filter(|_| reused) {
@@ -213,7 +262,7 @@ impl Client {
                 if reused && self.restarts {
                     continue;
                 }
-                return Err(format!("{method} {path}: not ready: {error}"));
+                return Err(Loss::Unanswered(format!("{method} {path}: not ready: {error}")));
             }
             let request = Request::builder()
                 .method(method.clone())
@@ -230,53 +279,53 @@ impl Client {
                 // closed under its request.
                 Err(_) if self.restarts && reused && attempt == 0 && method == Method::GET => {}
                 Err(error) if self.restarts && reused && error.is_canceled() => {}
-                Err(error) => return Err(format!("{method} {path}: {error:?}")),
+                Err(error) => return Err(Loss::Unanswered(format!("{method} {path}: {error:?}"))),
             }
         }
         unreachable!("the loop returns")
     }
 
-    async fn get(&self, connection: &mut Option<SendRequest<Full<Bytes>>>) -> Result<(), Failure> {
+    async fn get(&self, connection: &mut Option<SendRequest<Full<Bytes>>>) -> Result<(), Loss> {
         let response =
             self.exchange(connection, Method::GET, "/hello?name=load", Bytes::new()).await?;
         let body = whole(response).await?;
         if !body.windows(4).any(|window| window == b"load") {
-            return Err(format!("another page: {}", String::from_utf8_lossy(&body)));
+            return Err(Loss::Wrong(format!("another page: {}", String::from_utf8_lossy(&body))));
         }
         Ok(())
     }
 
-    async fn post(&self, connection: &mut Option<SendRequest<Full<Bytes>>>) -> Result<(), Failure> {
+    async fn post(&self, connection: &mut Option<SendRequest<Full<Bytes>>>) -> Result<(), Loss> {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let body: Bytes = (0..200 + number % 800)
             .flat_map(|line| format!("{{\"n\":{}}}\n", number + line).into_bytes())
             .collect();
         let sum: u64 = (0..200 + number % 800).map(|line| number + line).sum();
         let response = self.exchange(connection, Method::POST, "/api/users/import", body).await?;
-        let answer: serde_json::Value =
-            serde_json::from_slice(&whole(response).await?).map_err(|e| e.to_string())?;
+        let answer: serde_json::Value = serde_json::from_slice(&whole(response).await?)
+            .map_err(|e| Loss::Wrong(e.to_string()))?;
         if answer["sum"] != sum {
-            return Err(format!("the body arrived as {answer}, its sum is {sum}"));
+            return Err(Loss::Wrong(format!("the body arrived as {answer}, its sum is {sum}")));
         }
         Ok(())
     }
 
-    async fn download(&self) -> Result<(), Failure> {
+    async fn download(&self) -> Result<(), Loss> {
         let path = "/download?seconds=3";
         let response = self.exchange(&mut None, Method::GET, path, Bytes::new()).await?;
         let announced: usize = response
             .headers()
             .get("content-length")
             .and_then(|value| value.to_str().ok()?.parse().ok())
-            .ok_or("a download without a length")?;
+            .ok_or_else(|| Loss::Wrong("a download without a length".to_owned()))?;
         let body = whole(response).await?;
         if body.len() != announced {
-            return Err(format!("{} of {announced} bytes", body.len()));
+            return Err(Loss::Wrong(format!("{} of {announced} bytes", body.len())));
         }
         Ok(())
     }
 
-    async fn events(&self) -> Result<(), Failure> {
+    async fn events(&self) -> Result<(), Loss> {
         let response = self.exchange(&mut None, Method::GET, "/clock", Bytes::new()).await?;
         let mut body = status_200(response)?;
         let mut seen = 0;
@@ -284,20 +333,28 @@ impl Client {
             // A clean end is a last chunk; anything else is an error here.
             match body.frame().await {
                 Some(Ok(_)) => seen += 1,
-                Some(Err(error)) => return Err(format!("after {seen} events: {error:?}")),
+                Some(Err(error)) => {
+                    return Err(Loss::BrokenOff(format!("after {seen} events: {error:?}")));
+                }
                 None => {
                     self.ended();
                     break;
                 }
             }
         }
-        if seen == 0 { Err("no event at all".into()) } else { Ok(()) }
+        if seen == 0 { Err(Loss::Wrong("no event at all".to_owned())) } else { Ok(()) }
     }
 
-    async fn web_socket(&self) -> Result<(), Failure> {
+    async fn web_socket(&self) -> Result<(), Loss> {
         let url = format!("ws://{}/echo", self.addr);
-        let (mut socket, _) =
-            tokio_tungstenite::connect_async(url).await.map_err(|e| format!("connect: {e}"))?;
+        let connected = tokio_tungstenite::connect_async(url).await;
+        let (mut socket, _) = connected.map_err(|error| match error {
+            tungstenite::Error::Http(response) => Loss::Status(response.status().as_u16()),
+            tungstenite::Error::Io(error) if error.kind() == ErrorKind::ConnectionRefused => {
+                Loss::Refused(error.to_string())
+            }
+            error => Loss::Unanswered(error.to_string()),
+        })?;
         let mut echoed = 0;
         while !self.stop.load(Ordering::Relaxed) {
             let text = format!("message {echoed}");
@@ -310,22 +367,31 @@ impl Client {
                     let _ = socket.close(None).await;
                     return Ok(());
                 }
-                other => return Err(format!("after {echoed} echoes ({sent:?}): {other:?}")),
+                Some(Ok(Message::Text(answer))) => {
+                    return Err(Loss::Wrong(format!("{answer} for {text}")));
+                }
+                other => {
+                    let why = format!("after {echoed} echoes ({sent:?}): {other:?}");
+                    return Err(Loss::BrokenOff(why));
+                }
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        socket.close(None).await.map_err(|e| format!("close: {e}"))
+        socket.close(None).await.map_err(|e| Loss::BrokenOff(format!("close: {e}")))
     }
 }
 
-fn status_200(response: Response<Incoming>) -> Result<Incoming, Failure> {
+fn status_200(response: Response<Incoming>) -> Result<Incoming, Loss> {
     match response.status().as_u16() {
         200 => Ok(response.into_body()),
-        other => Err(format!("status {other}")),
+        other => Err(Loss::Status(other)),
     }
 }
 
-async fn whole(response: Response<Incoming>) -> Result<Bytes, Failure> {
-    let body = status_200(response)?.collect().await.map_err(|e| format!("body: {e:?}"))?;
+async fn whole(response: Response<Incoming>) -> Result<Bytes, Loss> {
+    let body = status_200(response)?
+        .collect()
+        .await
+        .map_err(|e| Loss::BrokenOff(format!("body: {e:?}")))?;
     Ok(body.to_bytes())
 }

@@ -9,6 +9,8 @@ mod console;
 mod deb;
 #[path = "docs/links.rs"]
 mod links;
+#[path = "docs/named_tests.rs"]
+mod named_tests;
 #[allow(dead_code, unreachable_pub)]
 #[path = "package/repository.rs"]
 mod repository;
@@ -121,6 +123,23 @@ fn links_lead_somewhere() {
         .flat_map(|document| links::broken(Path::new(REPOSITORY), document, &read(document)))
         .collect();
     assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn each_fault_names_a_test_that_is_there() {
+    let text = read("docs/faults.md");
+    let named = named_tests::named(&text);
+    assert!(named.len() > 100, "the names are found: {}", named.len());
+    let repository = Path::new(REPOSITORY);
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|(name, file)| !named_tests::is_there(repository, name, file))
+        .collect();
+    assert!(missing.is_empty(), "no tests: {missing:#?}");
+    assert!(!named_tests::is_there(repository, "a_test_that_nobody_wrote", "tests/docs.rs"));
+    assert!(!named_tests::is_there(repository, "read", "tests/docs.rs"), "it is no test");
+    let untold = named_tests::untold(&text);
+    assert!(untold.is_empty(), "{untold:#?}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How many instances a generation has, which of them get requests, and how many.
+//! How many instances a generation has, which of them get requests, how many, and when one is not well.
 
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> InstanceOverrides {
         max_in_flight: section.number("max_in_flight", 0..=1_000_000),
         max_queued: section.number("max_queued", 0..=100_000_u32).map(|count| count as usize),
         queue: section.seconds("queue_seconds", 1..=60),
+        check_every: section.seconds("health_interval_seconds", 0..=HOUR),
+        unwell_after: section.number("health_failures", 1..=100),
     }
 }
 
@@ -34,6 +36,8 @@ impl Default for InstanceSettings {
             max_in_flight: 0,
             max_queued: 100,
             queue: Duration::from_secs(1),
+            check_every: Duration::ZERO,
+            unwell_after: 3,
         }
     }
 }
@@ -50,6 +54,8 @@ impl InstanceSettings {
             max_in_flight: overrides.max_in_flight.unwrap_or(self.max_in_flight),
             max_queued: overrides.max_queued.unwrap_or(self.max_queued),
             queue: overrides.queue.unwrap_or(self.queue),
+            check_every: overrides.check_every.unwrap_or(self.check_every),
+            unwell_after: overrides.unwell_after.unwrap_or(self.unwell_after),
         }
     }
 

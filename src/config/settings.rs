@@ -352,6 +352,10 @@ pub struct InstanceSettings {
     pub max_queued: usize,
     /// How long each of them waits.
     pub queue: Duration,
+    /// How often an instance that serves is asked whether it is well; zero: never.
+    pub check_every: Duration,
+    /// After how many bad answers in a row it is replaced.
+    pub unwell_after: u32,
 }
 
 /// What `paths:` and `worker.yaml` may change of [`InstanceSettings`]; `None` leaves it.
@@ -371,6 +375,10 @@ pub struct InstanceOverrides {
     pub max_queued: Option<usize>,
     /// See [`InstanceSettings::queue`].
     pub queue: Option<Duration>,
+    /// See [`InstanceSettings::check_every`].
+    pub check_every: Option<Duration>,
+    /// See [`InstanceSettings::unwell_after`].
+    pub unwell_after: Option<u32>,
 }
 
 /// What `paths:` may change of the defaults; `None` leaves it.

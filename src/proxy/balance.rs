@@ -51,8 +51,13 @@ impl Standing {
         }
         self.failures.store(0, Ordering::Relaxed);
         let until = millis(self.since.elapsed() + self.settings.eject_for);
-        let before = self.ejected_until.swap(until, Ordering::Relaxed);
+        let before = self.ejected_until.fetch_max(until, Ordering::Relaxed);
         before <= millis(self.since.elapsed())
+    }
+
+    /// It is not well, and will not be again.
+    pub(super) fn eject_for_good(&self) {
+        self.ejected_until.store(u64::MAX, Ordering::Relaxed);
     }
 
     /// The clock is only asked of one that was ejected once.

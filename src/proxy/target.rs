@@ -189,6 +189,11 @@ impl Target {
         &self.standing
     }
 
+    /// Prefers others for as long as it is there.
+    pub fn set_unwell(&self) {
+        self.standing.eject_for_good();
+    }
+
     /// Whether it failed so often in a row that others are preferred for a while.
     pub fn is_ejected(&self) -> bool {
         self.standing.is_ejected()

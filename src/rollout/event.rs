@@ -63,6 +63,13 @@ pub enum Event {
     },
     /// An instance that serves has taken as many requests as it may.
     WornOut(UnitName),
+    /// An instance that serves is not well any more.
+    Unwell {
+        /// Which one.
+        unit: UnitName,
+        /// What its last check met.
+        answer: String,
+    },
     /// A draining generation has nothing in flight any more.
     Drained(UnitName),
     /// Time has passed: see [`super::controller::Controller::next_deadline`].

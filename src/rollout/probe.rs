@@ -89,6 +89,27 @@ impl Probe {
         }
     }
 
+    /// Asks one that serves every so often, and completes with what it met when `bad` answers in a row
+    /// were bad.
+    pub async fn until_unwell(&self, every: Duration, bad: u32) -> String {
+        // Instances that began together are not asked together.
+        sleep(every.mul_f64(fastrand::f64())).await;
+        let mut in_row = 0;
+        loop {
+            match self.ask().await {
+                Ok(()) => in_row = 0,
+                Err(answer) => {
+                    in_row += 1;
+                    tracing::debug!(worker = %self.worker, "GET {} on port {}: {answer}", self.path, self.port);
+                    if in_row >= bad {
+                        return format!("GET {} on port {}: {answer}", self.path, self.port);
+                    }
+                }
+            }
+            sleep(every).await;
+        }
+    }
+
     async fn ask(&self) -> Result<(), Bad> {
         timeout(ANSWER_WITHIN, self.exchange()).await.unwrap_or(Err(Bad::Silent))
     }
@@ -185,6 +206,15 @@ mod tests {
         let port = worker(&[ILL]).await;
         let error = probe(port, Some(3)).run().await.unwrap_err();
         assert!(error.ends_with("answered 500 Internal Server Error"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn one_that_serves_is_unwell_after_bad_answers_in_a_row() {
+        let port = worker(&[ILL, ILL, WELL, ILL, WELL, ILL, ILL, ILL]).await;
+        let asked = std::time::Instant::now();
+        let answer = probe(port, None).until_unwell(Duration::from_millis(10), 3).await;
+        assert!(answer.ends_with("answered 500 Internal Server Error"), "{answer}");
+        assert!(asked.elapsed() >= Duration::from_millis(70), "not before the eighth");
     }
 
     #[tokio::test]

@@ -248,6 +248,40 @@ fn instances_that_have_taken_max_requests_are_replaced_and_no_request_notices() 
 }
 
 #[test]
+fn an_instance_that_is_not_well_any_more_is_replaced_by_one_that_is() {
+    let (project, session) = configured("", "");
+    let ill = project.path().join("ill");
+    let health = "health_interval_seconds: 1, health_failures: 2, instances: 2";
+    let default = format!("  default: {{{health}, env: {{ILL_IN: {ill:?}}}}}\n");
+    project.configure("", &(session.range_yaml() + &default));
+    fs::write(&ill, "nobody").unwrap();
+    project.deploy('1', &[worker("index", "well")]);
+    assert_eq!(session.get("/").status, 200, "{}", session.log());
+    session.await_workers(2);
+    let before = session.workers();
+
+    let patient = before.first_key_value().unwrap().0;
+    fs::write(&ill, patient.rsplit(['-', '.']).nth(1).unwrap()).unwrap();
+    await_until("another in its place", PATIENCE, || {
+        assert_eq!(session.get("/").body, "index well g1 /\n");
+        let now = session.workers();
+        now.len() == 2 && !now.contains_key(patient)
+    });
+    let after = session.workers();
+    assert_eq!(after.iter().filter(|(unit, pid)| before.get(*unit) == Some(pid)).count(), 1);
+    let warnings = session.status()["warnings"].to_string();
+    assert!(warnings.contains(&format!("{patient} is not well")), "{warnings}");
+
+    // Where all are ill, so is each successor: what serves is not given up for it.
+    fs::write(&ill, "all").unwrap();
+    await_until("a successor that is ill", PATIENCE, || {
+        session.status()["warnings"].to_string().contains("no successor for")
+    });
+    assert_eq!(session.get("/").body, "index well g1 /\n");
+    assert!(after.iter().all(|(unit, pid)| session.workers().get(unit) == Some(pid)));
+}
+
+#[test]
 fn a_reload_does_not_wait_for_the_next_attempt() {
     let (project, session) = configured("", "");
     let down = project.path().join("down");

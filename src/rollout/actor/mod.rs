@@ -56,6 +56,7 @@ enum Done {
     Probed(UnitName, Result<(), String>),
     Drained(UnitName),
     WornOut(UnitName),
+    Unwell(UnitName, String),
     Reported(Waiters, Report),
     Saved(io::Result<()>),
 }
@@ -309,6 +310,12 @@ impl<L: Launcher> Actor<L> {
             Done::WornOut(unit) => {
                 tracing::info!(worker = %unit.worker, "{unit} has taken as many requests as it may");
                 self.step(Event::WornOut(unit));
+            }
+            Done::Unwell(unit, answer) => {
+                if let Some(target) = self.targets.get(&unit) {
+                    target.set_unwell();
+                }
+                self.step(Event::Unwell { unit, answer });
             }
             Done::Saved(result) => {
                 self.saving = false;

@@ -28,13 +28,7 @@ impl<L: Launcher> Actor<L> {
                 self.launches.start(request);
             }
             Effect::Probe { unit, worker } => {
-                let probe = Probe::of(
-                    unit.worker.clone(),
-                    unit.port,
-                    &worker.settings.health_path,
-                    worker.settings.ready,
-                    &self.rollout_settings,
-                );
+                let probe = self.probe(&unit, &worker.settings);
                 let name = unit.clone();
                 self.errand(unit, async move { Done::Probed(name, probe.run().await) });
             }
@@ -137,26 +131,42 @@ impl<L: Launcher> Actor<L> {
         let InstanceSettings { slow_start, eject_after, eject_for, .. } = settings.instances;
         // Up to a tenth earlier, so that instances that began together do not end together.
         let early = fastrand::u64(..=settings.max_requests / 10);
-        let max_requests = settings.max_requests - early;
-        let settings = TargetSettings {
+        let of_target = TargetSettings {
             balance: BalanceSettings { slow_start, eject_after, eject_for },
             intake: self.intakes.get(&unit.worker).map(Arc::clone).unwrap_or_default(),
-            max_requests,
+            max_requests: settings.max_requests - early,
         };
-        let target = Target::with_settings(unit.worker.clone(), generation, addr, settings);
+        let target = Target::with_settings(unit.worker.clone(), generation, addr, of_target);
         self.targets.insert(unit.clone(), Arc::clone(&target));
-        if max_requests > 0 {
-            let (worn, name) = (Arc::clone(&target), unit.clone());
-            self.errand(unit.clone(), async move {
-                worn.worn_out().await;
-                Done::WornOut(name)
-            });
-        }
+        self.watch(unit, settings, &target);
         target
     }
 
+    /// Waits beside for what ends the service of an instance: that it is worn out, or not well.
+    fn watch(&mut self, unit: &UnitName, settings: &WorkerSettings, target: &Arc<Target>) {
+        let InstanceSettings { check_every, unwell_after, .. } = settings.instances;
+        if settings.max_requests == 0 && check_every.is_zero() {
+            return;
+        }
+        let (worn, name) = (Arc::clone(target), unit.clone());
+        let check = self.probe(unit, settings);
+        self.errand(unit.clone(), async move {
+            tokio::select! {
+                () = worn.worn_out() => Done::WornOut(name),
+                answer = check.until_unwell(check_every, unwell_after), if !check_every.is_zero() => {
+                    Done::Unwell(name, answer)
+                }
+            }
+        });
+    }
+
+    fn probe(&self, unit: &UnitName, settings: &WorkerSettings) -> Probe {
+        let WorkerSettings { health_path, ready, .. } = settings;
+        Probe::of(unit.worker.clone(), unit.port, health_path, *ready, &self.rollout_settings)
+    }
+
     /// Runs something for a unit beside the actor, until it is done or the unit is forgotten. A
-    /// unit has one errand at a time: it is probed before it serves, then wears out, and drains
+    /// unit has one errand at a time: it is probed before it serves, then watched, and drains
     /// afterwards.
     fn errand(&mut self, unit: UnitName, errand: impl Future<Output = Done> + Send + 'static) {
         let running = self.beside.spawn(errand);

@@ -50,7 +50,7 @@ pub struct Controller {
     refused_published: BTreeMap<WorkerName, Instant>,
     /// Units that are on their end without our having told them to.
     dying: BTreeSet<UnitName>,
-    /// Serving instances that have taken as many requests as they may.
+    /// Serving instances that have taken as many requests as they may, or are not well.
     renewals: BTreeMap<UnitName, Renewal>,
     random: fastrand::Rng,
     /// Why a worker's generation failed last, until one serves.
@@ -112,6 +112,7 @@ impl Controller {
             }
             Event::Probed { unit, result } => self.probed(now, &unit, result, out),
             Event::WornOut(unit) => self.worn_out(unit),
+            Event::Unwell { unit, answer } => self.unwell(unit, &answer, out),
             Event::Drained(unit) => self.drained(now, &unit, out),
             Event::Tick => self.tick(now, out),
             Event::Shutdown => self.shut_down(now, out),

@@ -1,5 +1,5 @@
-//! Instances that have taken as many requests as they may (`max_requests`): a successor in the same
-//! generation first, then their end.
+//! Instances that have taken as many requests as they may (`max_requests`), or are not well any more: a
+//! successor in the same generation first, then their end.
 //!
 //! Invariant: a worn-out instance leaves the table together with the arrival of its successor, so
 //! there are as many as before.
@@ -30,6 +30,14 @@ impl Controller {
     /// An instance has taken as many requests as it may.
     pub(super) fn worn_out(&mut self, unit: UnitName) {
         self.renewals.entry(unit).or_default();
+    }
+
+    /// An instance that serves is not well: it is replaced as if it were worn out.
+    pub(super) fn unwell(&mut self, unit: UnitName, answer: &str, out: &mut Vec<Effect>) {
+        if self.generations.get(&unit).is_some_and(serves) {
+            out.push(Effect::Warn(format!("{unit} is not well, and is to be replaced: {answer}")));
+            self.worn_out(unit);
+        }
     }
 
     /// Starts successors for what is worn out, of a worker one at a time. A rollout may bring some

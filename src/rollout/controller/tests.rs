@@ -549,6 +549,22 @@ fn what_is_worn_out_serves_until_its_successor_does() {
 }
 
 #[test]
+fn what_is_not_well_serves_until_its_successor_does() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1)]));
+    let unit = index_in(&world, "Serving");
+    world.step(Event::Unwell { unit: unit.clone(), answer: "answered 500".into() });
+    let told =
+        |effect: &Effect| matches!(effect, Effect::Warn(text) if text.contains("answered 500"));
+    assert!(world.log.iter().any(told));
+    assert!(world.table.contains(&unit));
+    world.settle();
+    assert!(!world.table.contains(&unit) && world.table.len() == 1);
+    world.step(Event::Unwell { unit, answer: "answered 500".into() });
+    assert!(world.in_phase("Starting").is_empty(), "it is on its way out");
+}
+
+#[test]
 fn worn_out_instances_are_replaced_one_by_one_in_their_generation() {
     let mut world = World::new();
     serving(&mut world, &with_instances(3, &deployment(1, &[("index", 1)])));

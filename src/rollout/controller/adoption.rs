@@ -17,7 +17,7 @@ use crate::launcher::{LiveUnit, UnitState};
 impl Controller {
     /// Takes over what the daemon before us left. Of each worker of the deployment that was
     /// current, the generation that was in its table goes on serving, or else the youngest that is
-    /// active, with those instances of it that are; everything else is stopped.
+    /// active, with those instances of it that are, up to as many as are wanted; everything else is stopped.
     pub(super) fn adopt(
         &mut self,
         now: Instant,
@@ -36,12 +36,21 @@ impl Controller {
                 chosen.insert(&live.unit.worker, rank);
             }
         }
-        for live in &found {
+        // A successor of one that is worn out may have got ready just then.
+        let mut places: BTreeMap<&WorkerName, usize> = BTreeMap::new();
+        for worker in current.iter().flat_map(|current| current.workers.values()) {
+            places.insert(&worker.name, worker.settings.instances.count);
+        }
+        let (known, others): (Vec<_>, Vec<_>) =
+            found.iter().partition(|live| remembered.contains(&live.unit));
+        for live in known.into_iter().chain(others) {
             self.count(live);
             let of_chosen = chosen
                 .get(&live.unit.worker)
                 .is_some_and(|(_, generation)| *generation == live.generation);
-            if of_chosen && live.state == UnitState::Active {
+            let place = places.get_mut(&live.unit.worker).filter(|free| **free > 0);
+            if let Some(free) = place.filter(|_| of_chosen && live.state == UnitState::Active) {
+                *free -= 1;
                 self.track(live, Phase::Serving { since: now });
             } else {
                 self.turn_away(now, live, out);

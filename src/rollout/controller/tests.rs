@@ -940,6 +940,29 @@ fn a_generation_that_was_adopted_with_gaps_is_completed() {
 }
 
 #[test]
+fn of_more_instances_than_are_wanted_those_that_served_are_adopted() {
+    let current = deployment(1, &[("index", 1)]);
+    let live = |port| LiveUnit {
+        unit: UnitName { worker: name("index"), port: Port::new(port).unwrap() },
+        source: Source::Deployment(commit(1)),
+        generation: Generation(4),
+        fingerprint: Md5::new([1; 16]),
+        main_pid: None,
+        state: UnitState::Active,
+    };
+    // The successor of one that was worn out, and that.
+    let found = vec![live(9000), live(9001)];
+    let remembered = vec![found[1].unit.clone()];
+    let mut world = World::new();
+    world.units = found.iter().map(|live| (live.unit.clone(), false)).collect();
+    let begin = Event::Begin { current: Some(current), serving: remembered.clone(), found };
+    world.step(begin);
+    assert_eq!(world.table, remembered.into_iter().collect());
+    world.settle();
+    assert_eq!(world.units.len(), 1);
+}
+
+#[test]
 fn lost_news_is_asked_for() {
     let mut world = World::new();
     serving(&mut world, &deployment(1, &[("index", 1)]));

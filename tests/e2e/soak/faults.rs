@@ -242,14 +242,21 @@ impl<'a> Faults<'a> {
     fn configure(&mut self) -> String {
         let instances = self.random.u8(1..=3);
         let max_requests = *self.random.choice([0, 500, 2000].iter()).unwrap();
+        // More than are ever in flight, so that nobody is refused.
+        let max_in_flight = *self.random.choice([0, 60].iter()).unwrap();
+        let health_interval = self.random.u8(..=1);
         let startup_delay = self.random.u16(..200);
         let lines = format!(
-            "  startup_delay_ms: {startup_delay}\n  \
-             default: {{instances: {instances}, max_requests: {max_requests}}}\n"
+            "  startup_delay_ms: {startup_delay}\n  default:\n    instances: {instances}\n    \
+             max_requests: {max_requests}\n    max_in_flight: {max_in_flight}\n    \
+             health_interval_seconds: {health_interval}\n"
         );
         self.samples.configure(&format!("{}{CALM}{lines}", self.session.range_yaml()));
         self.reload();
-        format!("{instances} instances, max_requests {max_requests}")
+        format!(
+            "{instances} instances, max_requests {max_requests}, max_in_flight {max_in_flight}, \
+             health_interval_seconds {health_interval}"
+        )
     }
 
     fn configure_badly(&mut self) -> String {

@@ -39,6 +39,18 @@ macro_rules! serde_as_str {
                 text.parse().map_err(serde::de::Error::custom)
             }
         }
+        #[cfg(test)]
+        impl schemars::JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string" })
+            }
+        }
     )+};
 }
 serde_as_str!(WorkerName, CommitId, Md5, Sha256, UnitName, RoutePath);
@@ -201,6 +213,7 @@ digest_type!(
 
 /// A TCP port that a worker listens on; never 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Port(NonZeroU16);
 
@@ -227,6 +240,7 @@ impl fmt::Display for Port {
 #[derive(
     Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Generation(pub u64);
 

@@ -4,6 +4,9 @@
 #[path = "support/keys.rs"]
 mod keys;
 #[allow(unreachable_pub)]
+#[path = "support/published.rs"]
+mod published;
+#[allow(unreachable_pub)]
 #[path = "support/toolchains.rs"]
 mod toolchains;
 
@@ -105,7 +108,7 @@ impl Project {
     fn build(&self) -> Value {
         let output = self.tqctl(&["build", "--json"]);
         assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
-        serde_json::from_slice(&output.stdout).unwrap()
+        published::document("build", &output.stdout)
     }
 
     fn manifest(&self) -> Value {

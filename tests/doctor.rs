@@ -12,6 +12,7 @@ use serde_json::Value;
 use support::bed::Bed;
 use support::deployments::worker;
 use support::ports;
+use support::published;
 use tempfile::TempDir;
 
 const TQCTL: &str = env!("CARGO_BIN_EXE_tqctl");
@@ -25,8 +26,7 @@ struct Report {
 
 impl Report {
     fn of(output: &Output) -> Self {
-        let document = serde_json::from_slice(&output.stdout);
-        let document = document.unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        let document = published::document("doctor", &output.stdout);
         Self { code: output.status.code(), document }
     }
 

@@ -2,6 +2,9 @@
 //! real go and git.
 
 #[allow(unreachable_pub)]
+#[path = "support/published.rs"]
+mod published;
+#[allow(unreachable_pub)]
 #[path = "support/toolchains.rs"]
 mod toolchains;
 
@@ -11,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use assert_cmd::cargo::CommandCargoExt;
-use serde_json::Value;
 use tempfile::TempDir;
 
 const MAIN: &str = "package main\n\nimport \"fmt\"\n\nvar view = \"pages/index/index.html\"\n\n\
@@ -76,7 +78,7 @@ fn every_move_is_reported_and_a_dry_run_makes_none() {
     insta::assert_snapshot!("migrate", format!("{}--\n{}", text(&done.stdout), text(&done.stderr)));
 
     let after = files(project.path());
-    let planned: Value = serde_json::from_slice(&planned.stdout).unwrap();
+    let planned = published::document("migrate", &planned.stdout);
     let moves = planned["moves"].as_array().unwrap();
     let mut expected = before;
     for step in moves {
@@ -136,8 +138,8 @@ fn what_was_migrated_builds_and_the_old_server_finds_its_programs() {
     git(&["init", "--quiet", "--initial-branch=main"]);
     git(&["add", "--all"]);
     git(&["commit", "--quiet", "--message", "All"]);
-    let built: Value =
-        serde_json::from_str(&succeed(&["build", "--legacy-output", "--json"])).unwrap();
+    let built =
+        published::document("build", succeed(&["build", "--legacy-output", "--json"]).as_bytes());
     assert_eq!(
         built["legacy_output"],
         serde_json::json!(["bin/tqworker_api_users", "bin/tqworker_index"])

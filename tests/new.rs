@@ -1,12 +1,15 @@
 //! `tqctl new`: what it writes and says. tests/e2e/new_worker.rs has what becomes of it.
 
+#[allow(unreachable_pub)]
+#[path = "support/published.rs"]
+mod published;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use assert_cmd::cargo::CommandCargoExt;
 use rstest::rstest;
-use serde_json::Value;
 use tempfile::TempDir;
 
 /// A project without workers.
@@ -125,7 +128,7 @@ fn scripts_get_a_document() {
     let project = Project::with_workspace();
     let output = project.tqctl(&["shop", "--lang", "go", "--json", "-q"]);
     assert_eq!(text(&output.stderr), "");
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let document = published::document("new", &output.stdout);
     let expected = serde_json::json!({
         "schema": 1, "name": "shop", "language": "go", "route": "/shop",
         "folder": "workers/shop", "files": project.files("workers/shop"),
@@ -141,7 +144,7 @@ fn a_missing_toolchain_is_a_warning_that_names_its_package() {
     let output = command.env("PATH", project.programs(&[])).output().unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(text(&output.stderr), "warning: no go: apt-get install golang-go\n");
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let document = published::document("new", &output.stdout);
     assert_eq!(document["missing_package"], "golang-go");
     assert!(project.path("workers/shop/src/main.go").is_file());
 }

@@ -5,6 +5,9 @@
 #[path = "support/deployments.rs"]
 mod deployments;
 mod fake_control;
+#[allow(unreachable_pub)]
+#[path = "support/published.rs"]
+mod published;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -15,7 +18,6 @@ use assert_cmd::cargo::CommandCargoExt;
 use deployments::{activate, build, commit, worker};
 use fake_control::{Fake, Server};
 use jiff::Timestamp;
-use serde_json::Value;
 use tempfile::TempDir;
 use tqserver::admin::api::SCHEMA;
 use tqserver::admin::retention::{Needed, NeededFor, Retention};
@@ -106,7 +108,7 @@ fn what_nothing_needs_is_removed_and_told() {
         assert!(said.contains(line), "{line}\n--\n{said}");
     }
 
-    let planned: Value = serde_json::from_slice(&dry.stdout).unwrap();
+    let planned = published::document("prune", &dry.stdout);
     let list = |key: &str| -> Vec<String> {
         let entries = planned[key].as_array().unwrap().iter();
         entries.map(|it| it["commit"].as_str().unwrap()[..1].to_owned()).collect()

@@ -1,7 +1,12 @@
 //! tqctl as people and scripts run it, against a daemon that says what the test wants.
 
 mod fake_control;
+#[allow(unreachable_pub)]
+#[path = "support/published.rs"]
+mod published;
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -132,7 +137,8 @@ fn json_is_the_api_document_and_nothing_else() {
     let pretty = tqctl(&["status", "--json=pretty"], Some(&server));
     assert!(pretty.stdout.lines().count() > 20);
     for run in [compact, pretty] {
-        let document: Status = serde_json::from_str(&run.stdout).unwrap();
+        let document = published::document("status", run.stdout.as_bytes());
+        let document: Status = serde_json::from_value(document).unwrap();
         assert_eq!(document, fake_control::serving());
         assert_eq!(run.stderr, "");
     }
@@ -160,6 +166,30 @@ fn a_daemon_that_is_not_there_is_unreachable_or_not_running() {
     let silent = tqctl(&["--socket", left_behind.to_str().unwrap(), "status"], None);
     assert_eq!(silent.code, 3);
     assert!(silent.stderr.contains("systemctl start tqserver.socket"), "{}", silent.stderr);
+    for run in [named, silent] {
+        assert!(!run.stderr.contains('\u{1b}'), "{:?}", run.stderr);
+    }
+}
+
+/// root may use any socket, so somebody else asks.
+#[test]
+fn who_may_not_use_the_socket_is_told_the_command_that_mends_it() {
+    let (_fake, server) = serve(|_| {});
+    let allow = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    allow(&server.socket(), 0o600);
+    allow(server.dir(), 0o755);
+    // The built program lies where others may not look.
+    let program = server.dir().join("tqctl");
+    std::fs::copy(env!("CARGO_BIN_EXE_tqctl"), &program).unwrap();
+    let mut command = std::process::Command::new(program);
+    command.uid(65534).gid(65534).current_dir("/").env_clear().arg("status");
+    let output = command.env("TQ_CONTROL_SOCKET", server.socket()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("no permission to use "), "{said}");
+    assert!(said.contains("sudo usermod --append --groups tqserver-admin $USER"), "{said}");
 }
 
 #[test]
@@ -170,6 +200,7 @@ fn reload_without_wait_returns_when_asked() {
     assert_eq!((run.code, run.stdout.as_str()), (0, ""));
     assert_eq!(fake.reloads(), 1);
     assert!(!run.stderr.is_empty());
+    published::document("accepted", tqctl(&["reload", "--json"], Some(&server)).stdout.as_bytes());
     assert_eq!(tqctl(&["reload", "-q"], Some(&server)).stderr, "");
 }
 
@@ -195,7 +226,9 @@ fn reload_with_wait_tells_the_verdict() {
       index g18 exited 101 after 0.4 s, before it was ready
          | thread 'main' panicked: DATABASE_URL not set
     ");
-    assert_eq!(tqctl(&["reload", "--wait", "--json"], Some(&server)).code, 7);
+    let run = tqctl(&["reload", "--wait", "--json"], Some(&server));
+    assert_eq!(run.code, 7);
+    published::document("verdict", run.stdout.as_bytes());
 }
 
 #[rstest]
@@ -210,7 +243,6 @@ fn a_wrong_command_line_is_a_usage_error(#[case] arguments: &[&str]) {
 
 /// A journalctl that prints its arguments, a line each.
 fn journalctl(dir: &std::path::Path) -> std::path::PathBuf {
-    use std::os::unix::fs::PermissionsExt as _;
     let program = dir.join("journalctl");
     let script = "#!/bin/sh\n[ \"$1\" = --field=TQ_WORKER ] && { echo gone; exit; }\n\
                   printf '%s\\n' \"$@\"; echo \"colors=$SYSTEMD_COLORS\"; exit 9\n";

@@ -59,6 +59,7 @@ pub trait Control: Send + Sync + 'static {
 
 /// `GET /v1/status`
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Status {
     /// [`SCHEMA`]
     pub schema: u32,
@@ -69,6 +70,7 @@ pub struct Status {
     /// How it all stands, in a word.
     pub state: ServerState,
     /// When this process began.
+    #[cfg_attr(test, schemars(with = "String", extend("format" = "date-time")))]
     pub started_at: Timestamp,
     /// The commit the manifest asks for; absent in development and before there is one.
     pub desired: Option<CommitId>,
@@ -92,6 +94,7 @@ pub struct Status {
 
 /// How the daemon stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ServerState {
     /// Nothing was published yet.
@@ -118,17 +121,20 @@ impl ServerState {
 
 /// A deployment that was not switched to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct FailedDeployment {
     /// Its commit.
     pub commit: CommitId,
     /// Why, naming the worker.
     pub reason: String,
     /// When it was given up.
+    #[cfg_attr(test, schemars(with = "String", extend("format" = "date-time")))]
     pub at: Timestamp,
 }
 
 /// One worker: its newest generation, and those it replaces.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WorkerStatus {
     /// Its name.
     pub name: WorkerName,
@@ -148,6 +154,7 @@ pub struct WorkerStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<CommitId>,
     /// Since when it serves; absent while it does not.
+    #[cfg_attr(test, schemars(with = "Option<String>", extend("format" = "date-time")))]
     pub since: Option<Timestamp>,
     /// The digest of all that makes it what it is: binary, private files, settings.
     pub fingerprint: Option<Md5>,
@@ -181,6 +188,7 @@ pub struct WorkerStatus {
     pub breaker: BreakerState,
     /// When it is tried again; absent where it does not wait for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<String>", extend("format" = "date-time")))]
     pub next_attempt: Option<Timestamp>,
     /// The last end of a process of it that nobody had asked tqserver for, since the start of the
     /// daemon's process.
@@ -194,6 +202,7 @@ pub struct WorkerStatus {
 
 /// What a worker did of late, through all its generations.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct WorkerLoad {
     /// Over how long: ten seconds, and less soon after a start.
     pub seconds: f64,
@@ -210,6 +219,7 @@ pub struct WorkerLoad {
 
 /// One of several units of a generation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct InstanceStatus {
     /// Where it stands.
     pub state: WorkerState,
@@ -218,6 +228,7 @@ pub struct InstanceStatus {
     /// The unit.
     pub unit: UnitName,
     /// Since when it serves; absent while it does not.
+    #[cfg_attr(test, schemars(with = "Option<String>", extend("format" = "date-time")))]
     pub since: Option<Timestamp>,
     /// Requests in flight at it.
     pub in_flight: u64,
@@ -231,6 +242,7 @@ pub struct InstanceStatus {
 
 /// Whether requests wait for a worker that does not serve.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum BreakerState {
     /// They are held for the next generation.
@@ -256,6 +268,7 @@ impl BreakerState {
 
 /// How a process of a worker ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct LastExit {
     /// What ended it.
     pub kind: ExitKind,
@@ -269,11 +282,13 @@ pub struct LastExit {
     /// The unit that ran it.
     pub unit: UnitName,
     /// When.
+    #[cfg_attr(test, schemars(with = "Option<String>", extend("format" = "date-time")))]
     pub at: Option<Timestamp>,
 }
 
 /// What ended a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ExitKind {
     /// It ended itself, with a status that is not 0.
@@ -294,6 +309,7 @@ pub enum ExitKind {
 
 /// Where a worker stands: the states of its newest generation, and what is between two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerState {
     /// Its unit was asked for, and is not ready.
@@ -326,6 +342,7 @@ impl WorkerState {
 
 /// An older generation that takes no new request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct DrainingGeneration {
     /// Which one.
     pub generation: Generation,
@@ -341,6 +358,7 @@ pub struct DrainingGeneration {
 
 /// Totals since the start of the daemon's process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Counters {
     /// Requests taken.
     pub requests: u64,
@@ -358,6 +376,7 @@ pub struct Counters {
 
 /// The answer to `POST /v1/reload` and `POST /v1/workers/{name}/restart`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReloadVerdict {
     /// [`SCHEMA`]
     pub schema: u32,
@@ -381,6 +400,7 @@ pub struct ReloadVerdict {
 
 /// What came of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ReloadOutcome {
     /// A new table is published.
@@ -398,6 +418,7 @@ pub enum ReloadOutcome {
 
 /// `GET /v1/deployments`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PastRollouts {
     /// [`SCHEMA`]
     pub schema: u32,
@@ -410,12 +431,14 @@ pub struct PastRollouts {
 
 /// What the manifest asked for, and was not even tried.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RefusedWish {
     /// Which commit; absent where the manifest or the configuration could not be read.
     pub commit: Option<CommitId>,
     /// The manifest's `deployment_id`, likewise.
     pub deployment_id: Option<String>,
     /// When it was refused for this reason first.
+    #[cfg_attr(test, schemars(with = "String", extend("format" = "date-time")))]
     pub at: Timestamp,
     /// Why.
     pub reason: String,
@@ -425,12 +448,14 @@ pub struct RefusedWish {
 
 /// What became of a rollout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PastRollout {
     /// Of which commit.
     pub commit: CommitId,
     /// The manifest's `deployment_id`.
     pub deployment_id: Option<String>,
     /// When it ended.
+    #[cfg_attr(test, schemars(with = "String", extend("format" = "date-time")))]
     pub at: Timestamp,
     /// How long it took, in milliseconds; absent where the daemon was restarted meanwhile.
     pub took_ms: Option<u64>,
@@ -444,6 +469,7 @@ pub struct PastRollout {
 
 /// Who activated a deployment, by the manifest's word.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Initiator {
     /// The user on the server's machine.
     pub user: String,
@@ -457,6 +483,7 @@ pub struct Initiator {
 
 /// The answer to `POST /v1/reload?wait=false` and `POST /v1/dev/rebuild`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Accepted {
     /// [`SCHEMA`]
     pub schema: u32,
@@ -466,6 +493,7 @@ pub struct Accepted {
 
 /// The answer to whatever is not understood, with a status of 4xx or 5xx.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ApiError {
     /// What is wrong with the request.
     pub error: String,

@@ -17,6 +17,7 @@ pub const MAX_LOG: usize = 64 * 1024;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Event {
     /// [`SCHEMA`](super::api::SCHEMA)
     pub schema: u32,
@@ -24,6 +25,7 @@ pub struct Event {
     /// that the last number seen says what is new also after tqserver was restarted.
     pub id: u64,
     /// When it happened.
+    #[cfg_attr(test, schemars(with = "String", extend("format" = "date-time")))]
     pub at: Timestamp,
     /// What happened.
     #[serde(flatten)]
@@ -32,6 +34,7 @@ pub struct Event {
 
 /// A worker of a project, as its sources say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ProjectWorker {
     /// Its name.
     pub name: WorkerName,
@@ -43,6 +46,7 @@ pub struct ProjectWorker {
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum EventKind {
     /// Changes of the source tree are noticed from now on.

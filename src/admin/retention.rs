@@ -9,6 +9,7 @@ use crate::ids::CommitId;
 
 /// `GET /v1/retention`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Retention {
     /// [`SCHEMA`](super::api::SCHEMA)
     pub schema: u32,
@@ -22,6 +23,7 @@ pub struct Retention {
 
 /// A deployment that has to stay.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Needed {
     /// Which.
     pub commit: CommitId,
@@ -31,6 +33,7 @@ pub struct Needed {
 
 /// What the daemon needs a deployment for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum NeededFor {
     /// It is what is wanted, as far as the daemon has read the manifest.

@@ -11,6 +11,7 @@ pub const LONGEST: Duration = Duration::from_secs(3600);
 
 /// The answer to `POST /v1/deployments/{commit}/soak?ms=…`
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SoakVerdict {
     /// [`SCHEMA`](super::api::SCHEMA)
     pub schema: u32,
@@ -25,6 +26,7 @@ pub struct SoakVerdict {
 
 /// What came of the watching.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum SoakOutcome {
     /// It serves as well as the one before.

@@ -23,6 +23,7 @@ use crate::store::digest::{self, DigestCache};
 
 /// What became of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Nothing it is made from has changed.

@@ -54,6 +54,7 @@ pub(super) struct Worker {
 
 /// A folder that is passed over: it is no worker, or what its worker needs is not installed.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Skipped {
     /// Which.
     pub folder: PathBuf,

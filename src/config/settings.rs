@@ -23,6 +23,7 @@ use crate::ids::{RoutePath, WorkerName};
 /// Which of the two lives tqserver leads; chosen by the environment, never by the binary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Mode {
     /// Workers run from the source tree.
     Dev,
@@ -245,6 +246,7 @@ pub struct DeploymentSettings {
 /// How long deployments are kept, beyond those that are needed or tagged. What one of the two keeps
 /// stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RetentionSettings {
     /// As many of the newest.
     pub keep: u32,

@@ -23,6 +23,8 @@ use crate::store::layout::DeployDir;
 use crate::store::lock::{DeployLock, LockError};
 use crate::store::manifest::Manifest;
 use crate::store::stage;
+#[cfg(test)]
+pub(in crate::ctl) use present::{DevDocument, Document};
 
 /// `tqctl build`
 #[derive(Debug, Args)]

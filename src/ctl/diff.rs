@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use clap::Args;
+use serde::Serialize;
 
 use super::build;
 use super::deploy::{self, Workers};
@@ -58,9 +59,36 @@ pub fn run(
             documents.insert(name.to_owned(), diff.document());
         }
         deploy::end(sessions).await;
-        out.document(&serde_json::json!({ "schema": SCHEMA, "hosts": documents }))?;
+        out.document(&Document { schema: SCHEMA, hosts: documents })?;
         Ok(Exit::Ok)
     })
+}
+
+/// What scripts get.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::ctl) struct Document {
+    schema: u32,
+    /// By host.
+    hosts: BTreeMap<String, HostDocument>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+struct HostDocument {
+    /// What serves there.
+    from: Option<CommitId>,
+    /// What is checked out.
+    to: CommitId,
+    /// Commits that would be gained, a line each; absent where git does not know what serves. So the
+    /// next two.
+    gained: Option<Vec<String>>,
+    /// Commits that serve and are not in what is checked out.
+    lost: Option<Vec<String>>,
+    /// Files that differ.
+    files: Option<Vec<String>>,
+    /// What would become of the workers; absent where nothing is built.
+    workers: Option<Workers>,
 }
 
 struct Diff<'a> {
@@ -114,16 +142,16 @@ impl Diff<'_> {
         Ok(())
     }
 
-    fn document(&self) -> serde_json::Value {
+    fn document(&self) -> HostDocument {
         let between = self.between.as_ref();
-        serde_json::json!({
-            "from": self.from,
-            "to": self.head,
-            "gained": between.map(|it| &it.gained),
-            "lost": between.map(|it| &it.lost),
-            "files": between.map(|it| &it.files),
-            "workers": &self.workers,
-        })
+        HostDocument {
+            from: self.from.cloned(),
+            to: self.head.clone(),
+            gained: between.map(|it| it.gained.clone()),
+            lost: between.map(|it| it.lost.clone()),
+            files: between.map(|it| it.files.clone()),
+            workers: self.workers.clone(),
+        }
     }
 }
 

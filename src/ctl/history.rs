@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jiff::Timestamp;
+use serde::Serialize;
 
 use super::deploy;
 use super::exit::{Exit, Failure};
@@ -58,11 +59,20 @@ pub fn run(
             refused.insert(name, found.refused);
         }
         deploy::end(sessions).await;
-        let document =
-            serde_json::json!({ "schema": SCHEMA, "hosts": rollouts, "refused": refused });
-        out.document(&document)?;
+        out.document(&Document { schema: SCHEMA, hosts: rollouts, refused })?;
         Ok(Exit::Ok)
     })
+}
+
+/// What scripts get.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::ctl) struct Document {
+    schema: u32,
+    /// What became of rollouts, by host, newest first.
+    hosts: BTreeMap<String, Vec<PastRollout>>,
+    /// What was refused before anything was started, likewise.
+    refused: BTreeMap<String, Vec<RefusedWish>>,
 }
 
 /// A line of the history.

@@ -30,6 +30,8 @@ pub mod reload;
 pub mod restart;
 pub mod rollback;
 pub mod rollout;
+#[cfg(test)]
+mod schemas;
 pub mod status;
 
 /// Build, deploy and watch over web applications that tqserver runs.

@@ -21,6 +21,8 @@ use crate::config::{self, Environment, Sources};
 use crate::ids::{RoutePath, WorkerName};
 use cargo::Membership;
 use place::Placed;
+#[cfg(test)]
+pub(in crate::ctl) use present::Document;
 
 /// `tqctl new`
 #[derive(Debug, Args)]
@@ -34,6 +36,7 @@ pub struct NewArgs {
 
 /// What a worker can be written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Language {
     /// With tq-worker where the project has it in workers/shared, else with axum

@@ -23,6 +23,8 @@ use crate::store::lock::{DeployLock, LockError};
 use crate::store::manifest::Manifest;
 use crate::store::prune::{Plan, Rules, plan};
 use crate::store::stage;
+#[cfg(test)]
+pub(in crate::ctl) use present::Document;
 use present::Outcome;
 
 /// `tqctl prune`

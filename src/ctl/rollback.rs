@@ -1,6 +1,6 @@
 //! `tqctl rollback`: back to a deployment that is there, on the hosts of a target or here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -213,12 +213,22 @@ async fn back(
 
 /// What scripts get.
 #[derive(Serialize)]
-struct Document<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::ctl) struct Document<'a> {
     schema: u32,
     target: Option<&'a str>,
     commit: &'a CommitId,
-    hosts: std::collections::BTreeMap<&'a str, Option<Outcome>>,
+    hosts: BTreeMap<&'a str, Option<Outcome>>,
     duration_seconds: f64,
+}
+
+/// What scripts get of `--list`.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::ctl) struct ListDocument {
+    schema: u32,
+    /// Deployments by host, newest first.
+    hosts: BTreeMap<String, Vec<Listed>>,
 }
 
 /// The deployment of that name, or the last that served well before the current one.
@@ -244,7 +254,7 @@ fn choose(all: &[Listed], name: Option<&str>) -> anyhow::Result<CommitId> {
 }
 
 async fn list(sessions: &mut [Session], out: &Output) -> Result<Exit, Failure> {
-    let mut documents = std::collections::BTreeMap::new();
+    let mut documents = BTreeMap::new();
     let several = sessions.len() > 1;
     for session in sessions {
         let found = deployments(session, true, out).await?;
@@ -255,7 +265,7 @@ async fn list(sessions: &mut [Session], out: &Output) -> Result<Exit, Failure> {
         out.line(table(&found.deployments, out.painter()))?;
         documents.insert(name, found.deployments);
     }
-    out.document(&serde_json::json!({ "schema": SCHEMA, "hosts": documents }))?;
+    out.document(&ListDocument { schema: SCHEMA, hosts: documents })?;
     Ok(Exit::Ok)
 }
 

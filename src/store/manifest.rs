@@ -79,6 +79,7 @@ pub struct DeployedDeployment {
 
 /// Who activated a deployment, as far as whoever wrote the manifest knows: for people, and no proof.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct DeployedBy {
     /// The user on this machine.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::project::{Project, commit, worker};
 use crate::session::{PATIENCE, Session};
+use crate::support::published;
 use crate::support::wait::await_until;
 
 /// A project without anything in it, and a session for it.
@@ -77,11 +78,11 @@ fn a_reload_reports_on_what_was_there_when_it_was_asked() {
     let (project, session) = serving();
     project.deploy('2', &[worker("index", "better"), worker("api", "well")]);
     let output = session.tqctl(&["--json", "reload", "--wait"]);
-    let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let verdict = published::document("verdict", &output.stdout);
     assert_eq!(verdict["commit"], commit('2').as_str());
     assert_eq!(session.get("/").body, "index better g2 /\n");
     let output = session.tqctl(&["--json", "reload", "--wait"]);
-    let verdict: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let verdict = published::document("verdict", &output.stdout);
     assert_eq!((&verdict["ok"], &verdict["outcome"]), (&true.into(), &"unchanged".into()));
 }
 

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::support::bed::{Bed, Kind};
 use crate::support::ports::{self, PortLease};
+use crate::support::published;
 use crate::support::wait::await_until;
 
 /// Longer than anything here takes; only a test that fails waits for it.
@@ -209,7 +210,7 @@ impl Session {
     /// `tqctl status --json`.
     pub fn status(&self) -> Value {
         let output = self.tqctl(&["--json", "status"]);
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"))
+        published::document("status", &output.stdout)
     }
 
     /// `systemctl reload`, which must fail; returns what tqctl said.

@@ -9,6 +9,7 @@ pub mod deployments;
 pub mod keys;
 pub mod load;
 pub mod ports;
+pub mod published;
 pub mod scenario;
 pub mod toolchains;
 pub mod wait;

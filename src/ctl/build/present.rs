@@ -1,5 +1,6 @@
 //! How a build looks: the lines while it goes on, and what came out.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,8 +61,10 @@ pub(super) struct Outcome<'a> {
 
 /// What scripts get of a production build.
 #[derive(Serialize)]
-struct Document<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::ctl) struct Document<'a> {
     schema: u32,
+    #[cfg_attr(test, schemars(schema_with = "crate::ctl::schemas::deployment"))]
     deployment: &'a Deployment,
     folder: &'a Path,
     existed: bool,
@@ -195,9 +198,10 @@ fn branch<'a>(text: &mut String, indent: &str, entries: impl Iterator<Item = &'a
 
 /// What scripts get of a development build.
 #[derive(Serialize)]
-struct DevDocument<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::ctl) struct DevDocument<'a> {
     schema: u32,
-    workers: serde_json::Map<String, serde_json::Value>,
+    workers: BTreeMap<&'a str, dev::Outcome>,
     skipped: &'a [Skipped],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     legacy_output: &'a [PathBuf],
@@ -211,10 +215,7 @@ pub(super) fn dev(
     duration: Duration,
     out: &Output,
 ) -> io::Result<()> {
-    let mut workers = serde_json::Map::new();
-    for (name, outcome) in &built.workers {
-        workers.insert(name.to_string(), serde_json::to_value(outcome)?);
-    }
+    let workers = built.workers.iter().map(|(name, outcome)| (name.as_str(), *outcome)).collect();
     out.document(&DevDocument {
         schema: SCHEMA,
         workers,

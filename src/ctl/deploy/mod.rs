@@ -140,7 +140,8 @@ struct Deploying<'a> {
 
 /// What scripts get.
 #[derive(Serialize)]
-struct Document<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::ctl) struct Document<'a> {
     schema: u32,
     target: &'a str,
     commit: &'a CommitId,
@@ -151,6 +152,7 @@ struct Document<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct HostDocument<'a> {
     host: &'a str,
     outcome: Option<Outcome>,

@@ -14,6 +14,7 @@ use crate::store::deployment::Deployment;
 
 /// What will be done, as far as it is known before.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Plan {
     /// The machine.
     pub(super) host: String,
@@ -32,7 +33,8 @@ pub(super) struct Plan {
 
 /// What becomes of the workers. What the host's own configuration changes for them is known there
 /// only.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(in crate::ctl) struct Workers {
     /// Those that get a new generation.
     pub(in crate::ctl) restart: Vec<WorkerName>,

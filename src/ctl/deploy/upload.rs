@@ -9,6 +9,7 @@ use crate::ctl::host::protocol::{Reply, Request};
 
 /// What an upload came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Uploaded {
     /// Bytes of the files that the host had not.
     pub(super) missing_bytes: u64,

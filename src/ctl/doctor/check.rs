@@ -4,6 +4,7 @@ use serde::Serialize;
 
 /// How bad a finding is, the mildest first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Verdict {
     /// As it should be.
@@ -18,6 +19,7 @@ pub(super) enum Verdict {
 
 /// What a check is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Subject {
     Systemd,
@@ -48,6 +50,7 @@ impl Subject {
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Check {
     /// What.
     pub(super) name: String,
@@ -116,13 +119,15 @@ pub(super) fn quoted(word: &str) -> String {
 
 /// What was found, as the result of tqctl doctor.
 #[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Report {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::ctl) struct Report {
     schema: u32,
     pub(super) checks: Vec<Finding>,
 }
 
 /// A check and what it is about.
 #[derive(Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Finding {
     pub(super) subject: Subject,
     #[serde(flatten)]

@@ -177,6 +177,7 @@ pub(in crate::ctl) struct RolledOut {
 
 /// What came of a rollout, in a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(in crate::ctl) enum Outcome {
     /// It serves.
@@ -207,12 +208,14 @@ pub(in crate::ctl) struct Deployments {
 
 /// A deployment of a host.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(in crate::ctl) struct Listed {
     /// Its commit.
     pub(in crate::ctl) commit: CommitId,
     /// Its tag.
     pub(in crate::ctl) tag: Option<String>,
     /// When it was last made current; absent for what was never, or too long ago.
+    #[cfg_attr(test, schemars(with = "Option<String>", extend("format" = "date-time")))]
     pub(in crate::ctl) deployed_at: Option<Timestamp>,
     /// Who did that.
     pub(in crate::ctl) deployed_by: Option<DeployedBy>,
@@ -224,6 +227,7 @@ pub(in crate::ctl) struct Listed {
 
 /// How a deployment of a host stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(in crate::ctl) enum ListedState {
     /// It serves, or is wanted where tqserver does not say what serves.

@@ -15,6 +15,7 @@ const OLD: [&str; 4] = ["pages/", "templates/", "tqworker_", "go:embed "];
 
 /// A line that names an old place.
 #[derive(Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Mention {
     /// Below the project's folder.
     pub(super) file: PathBuf,

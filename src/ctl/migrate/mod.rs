@@ -19,6 +19,8 @@ use super::exit::{Exit, Failure};
 use super::output::{Output, printable_lines};
 use old::OldLayout;
 use plan::Plan;
+#[cfg(test)]
+pub(in crate::ctl) use present::Document;
 
 /// `tqctl migrate`
 #[derive(Debug, Args)]

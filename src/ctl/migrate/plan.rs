@@ -11,6 +11,7 @@ use crate::ids::{RoutePath, WorkerName};
 
 /// A file's way. Paths begin at the project's folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Move {
     pub(super) from: PathBuf,
     pub(super) to: PathBuf,
@@ -18,6 +19,7 @@ pub(super) struct Move {
 
 /// A worker that comes out of a page.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Migrated {
     pub(super) name: WorkerName,
     pub(super) route: RoutePath,
@@ -27,6 +29,7 @@ pub(super) struct Migrated {
 
 /// A file that stays where it is.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(super) struct Left {
     pub(super) path: PathBuf,
     pub(super) reason: &'static str,

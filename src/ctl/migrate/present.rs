@@ -21,7 +21,8 @@ pub(super) struct Migration<'a> {
 
 /// What scripts get.
 #[derive(Serialize)]
-struct Document<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::ctl) struct Document<'a> {
     schema: u32,
     dry_run: bool,
     workers: &'a [Migrated],

@@ -40,7 +40,8 @@ pub(super) struct Written<'a> {
 
 /// What scripts get.
 #[derive(Serialize)]
-struct Document<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::ctl) struct Document<'a> {
     schema: u32,
     name: &'a WorkerName,
     language: Language,

@@ -27,7 +27,8 @@ pub(super) struct Outcome<'a> {
 
 /// What scripts get.
 #[derive(Serialize)]
-struct Document<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(in crate::ctl) struct Document<'a> {
     schema: u32,
     deploy_dir: &'a Path,
     dry_run: bool,
@@ -38,12 +39,15 @@ struct Document<'a> {
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Gone<'a> {
     commit: &'a CommitId,
+    #[cfg_attr(test, schemars(with = "String", extend("format" = "date-time")))]
     since: Timestamp,
 }
 
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 struct Kept<'a> {
     commit: &'a CommitId,
     reason: String,

@@ -15,6 +15,7 @@ use tqserver::store::verify::{Scope, verify};
 use super::sshd::Sshd;
 use crate::project::{Project, Worker};
 use crate::session::{PATIENCE, Session};
+use crate::support::published;
 use crate::support::wait::await_until;
 
 /// Both ends.
@@ -91,7 +92,7 @@ impl Host {
     pub fn deploy(&self, target: &str, deployment: &Deployment) -> Value {
         let output = self.tqctl(&["--json", "deploy", target, deployment.git_commit.as_str()]);
         assert!(output.status.success(), "{}\n{}", said(&output), self.session.log());
-        serde_json::from_slice(&output.stdout).unwrap()
+        published::document("deploy", &output.stdout)
     }
 
     /// What the manifest of the server points at.

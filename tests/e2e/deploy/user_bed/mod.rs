@@ -19,6 +19,7 @@ use tqserver::store::lock::DeployLock;
 
 use crate::deploy::host::{Host, said};
 use crate::project::{Worker, commit, worker};
+use crate::support::published;
 
 /// Two workers that say they are `mode`.
 pub fn both(mode: &'static str) -> [Worker; 2] {
@@ -168,7 +169,7 @@ fn back_is_to_what_served_before_and_the_history_says_who_did_what() {
     assert_eq!(host.mode(), "new");
 
     let output = host.tqctl(&["--json", "history", "away"]);
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let document = published::document("history", &output.stdout);
     let rollouts = document["hosts"]["127.0.0.1"].as_array().unwrap();
     let told: Vec<_> = rollouts
         .iter()
@@ -186,7 +187,7 @@ fn back_is_to_what_served_before_and_the_history_says_who_did_what() {
     let mode = host.server.deploy_dir().commit_dir(&first.git_commit);
     fs::write(mode.join("workers/api/private/mode"), "odd").unwrap();
     let output = host.tqctl(&["--json", "rollback", "away", "--list"]);
-    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let document = published::document("rollback-list", &output.stdout);
     let listed = &document["hosts"]["127.0.0.1"];
     assert_eq!((&listed[0]["state"], &listed[0]["damage"]), (&json!("current"), &Value::Null));
     assert!(listed[1]["damage"].as_str().unwrap().contains("workers/api/private/mode"));

@@ -11,6 +11,7 @@ use tqserver::store::deployment::Deployment;
 use super::both;
 use crate::deploy::host::{Host, said};
 use crate::project::commit;
+use crate::support::published;
 
 /// Where every host has its project, as a target has one path for all.
 const SITE: &str = "/run/site";
@@ -58,7 +59,7 @@ impl Hosts {
         let arguments = ["--json", "deploy", "all", deployment.git_commit.as_str()];
         let output = self.0[0].tqctl(&arguments);
         assert_eq!(output.status.code(), Some(code), "{}", said(&output));
-        serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {}", said(&output)))
+        published::document("deploy", &output.stdout)
     }
 
     /// Has workers of one host die as they start, or not any more.

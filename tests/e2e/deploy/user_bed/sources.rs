@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::deploy::host::{Host, said};
 use crate::project::worker;
+use crate::support::published;
 
 /// A host, and a repository that is deployed from, whose workers need no compiler.
 struct Repository(Host);
@@ -55,7 +56,7 @@ impl Repository {
     fn deploy(&self) -> Value {
         let output = self.0.tqctl(&["--json", "deploy", "away"]);
         assert!(output.status.success(), "{}\n{}", said(&output), self.0.session.log());
-        serde_json::from_slice(&output.stdout).unwrap()
+        published::document("deploy", &output.stdout)
     }
 
     /// What a host is told of by `tqctl diff`, as people and as scripts read it.
@@ -64,7 +65,7 @@ impl Repository {
         let people = self.0.tqctl(&["diff", "away"]);
         let scripts = self.0.tqctl(&["--json", "diff", "away"]);
         assert!(people.status.success() && scripts.status.success(), "{}", said(&people));
-        let document: Value = serde_json::from_slice(&scripts.stdout).unwrap();
+        let document = published::document("diff", &scripts.stdout);
         (said(&people), document["hosts"]["127.0.0.1"].clone())
     }
 

@@ -307,6 +307,21 @@ pub enum ExitKind {
     Other,
 }
 
+impl ExitKind {
+    /// The word for it, as documents have it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exited => "exited",
+            Self::Signal => "signal",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Watchdog => "watchdog",
+            Self::Timeout => "timeout",
+            Self::Stopped => "stopped",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// Where a worker stands: the states of its newest generation, and what is between two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]

@@ -14,6 +14,8 @@ pub enum Kind {
     Gauge,
     /// Cumulative buckets, with a sum and a count.
     Histogram,
+    /// A sum and a count, here without quantiles.
+    Summary,
 }
 
 impl Kind {
@@ -22,6 +24,7 @@ impl Kind {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
+            Self::Summary => "summary",
         }
     }
 }
@@ -76,6 +79,12 @@ impl Family<'_> {
             self.line("_bucket", labels, Some(&bound.to_string()), below);
         }
         self.line("_bucket", labels, Some("+Inf"), count);
+        self.line("_sum", labels, None, sum);
+        self.line("_count", labels, None, count);
+    }
+
+    /// Writes a summary: how many there were, and what they come to together.
+    pub fn summary(&mut self, labels: Labels<'_>, count: u64, sum: f64) {
         self.line("_sum", labels, None, sum);
         self.line("_count", labels, None, count);
     }

@@ -2,6 +2,7 @@
 //! pace. A reader that is too slow loses its place; the publisher never waits.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
@@ -23,6 +24,8 @@ struct Shared {
     /// The number of the next event, for those who wait for it.
     next: watch::Sender<u64>,
     subscribers: watch::Sender<usize>,
+    /// Builds that succeeded, and that failed.
+    builds: [AtomicU64; 2],
 }
 
 #[derive(Debug)]
@@ -56,12 +59,19 @@ impl Feed {
             ring: Mutex::new(Ring { events: VecDeque::with_capacity(KEPT), next }),
             next: watch::Sender::new(next),
             subscribers: watch::Sender::new(0),
+            builds: Default::default(),
         }))
     }
 
     /// Tells it to all who listen now, and to those who come later for as long as it is kept. Does
     /// not block.
     pub fn publish(&self, what: EventKind) {
+        let [succeeded, failed] = &self.0.builds;
+        match what {
+            EventKind::Built { .. } => _ = succeeded.fetch_add(1, Ordering::Relaxed),
+            EventKind::BuildFailed { .. } => _ = failed.fetch_add(1, Ordering::Relaxed),
+            _ => {}
+        }
         let mut ring = self.ring();
         let id = ring.next;
         if ring.events.len() == KEPT {
@@ -85,6 +95,11 @@ impl Feed {
             .unwrap_or(ring.oldest());
         self.0.subscribers.send_modify(|count| *count += 1);
         Subscription { feed: self.clone(), next, news: self.0.next.subscribe() }
+    }
+
+    /// How many builds it has told of that succeeded, and that failed.
+    pub fn builds(&self) -> [u64; 2] {
+        [0, 1].map(|outcome: usize| self.0.builds[outcome].load(Ordering::Relaxed))
     }
 
     /// How many listen, and every change of that.

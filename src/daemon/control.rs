@@ -13,6 +13,7 @@ use super::reloads::Reloads;
 use super::retention;
 use super::samples::Samples;
 use super::soaks::Soaks;
+use super::steps::Steps;
 use crate::access_log::AccessLog;
 use crate::admin::api::{
     BreakerState, Control, Counters, DrainingGeneration, ExitKind, FailedDeployment, Initiator,
@@ -43,6 +44,9 @@ pub(super) struct Observed {
     pub(super) samples: Arc<Samples>,
     pub(super) certificates: Arc<PublishedTls>,
     pub(super) access_log: Arc<AccessLog>,
+    pub(super) steps: Arc<Steps>,
+    /// Whether the kernel tells of a new manifest; `None` where none is looked for.
+    pub(super) manifest_told: Option<Arc<AtomicBool>>,
 }
 
 /// Answers what the control socket is asked.
@@ -186,7 +190,8 @@ impl Control for DaemonControl {
     }
 
     fn metrics(&self) -> String {
-        let Observed { counters, table, samples, certificates, access_log } = &self.observed;
+        let Observed { counters, table, samples, certificates, access_log, .. } = &self.observed;
+        let manifest_told = self.observed.manifest_told.as_ref();
         let moment = Moment {
             counters: counters.sum(),
             workers: table.figures(),
@@ -195,6 +200,9 @@ impl Control for DaemonControl {
             started_at: self.started_at.as_millisecond() as f64 / 1000.0,
             certificate_expiry: certificates.expiry().map(|expiry| expiry.as_second() as f64),
             access_log: [access_log.written(), access_log.dropped()],
+            steps: self.observed.steps.sum(),
+            builds: self.feed.builds(),
+            manifest_told: manifest_told.map(|told| told.load(Ordering::Relaxed)),
         };
         moment.render()
     }
@@ -345,8 +353,13 @@ fn instance(generation: &GenerationSnapshot) -> Option<InstanceStatus> {
     })
 }
 
-fn last_exit(exit: &ExitSnapshot) -> LastExit {
-    let (kind, code) = match &exit.cause {
+/// What ended a worker's process.
+pub(super) fn exit_kind(exit: &ExitSnapshot) -> ExitKind {
+    kind_and_code(exit).0
+}
+
+fn kind_and_code(exit: &ExitSnapshot) -> (ExitKind, Option<i32>) {
+    match &exit.cause {
         Cause::Exited(ExitReason::Exited(status)) => (ExitKind::Exited, Some(*status)),
         Cause::Exited(ExitReason::Signal(signal)) => (ExitKind::Signal, Some(*signal)),
         Cause::Exited(ExitReason::OutOfMemory) => (ExitKind::OutOfMemory, None),
@@ -356,7 +369,11 @@ fn last_exit(exit: &ExitSnapshot) -> LastExit {
         Cause::Exited(ExitReason::Other(_)) | Cause::Probe(_) | Cause::Refused(_) => {
             (ExitKind::Other, None)
         }
-    };
+    }
+}
+
+fn last_exit(exit: &ExitSnapshot) -> LastExit {
+    let (kind, code) = kind_and_code(exit);
     LastExit {
         kind,
         code,

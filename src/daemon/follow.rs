@@ -9,7 +9,6 @@ use tokio::task::JoinSet;
 
 use super::reloads::Reloads;
 use crate::access_log::AccessLog;
-use crate::config::settings::DeploymentSettings;
 use crate::proxy::CountersReader;
 use crate::rollout::actor::RolloutHandle;
 use crate::rollout::report::ReportResult;
@@ -18,8 +17,7 @@ use crate::tls::PublishedTls;
 use crate::watch::manifest::ManifestWatch;
 
 /// Has the rollout look whenever the manifest may have changed.
-pub(super) async fn manifest(deployments: DeploymentSettings, rollout: RolloutHandle) {
-    let mut watch = ManifestWatch::new(deployments.manifest_file, deployments.check_interval);
+pub(super) async fn manifest(mut watch: ManifestWatch, rollout: RolloutHandle) {
     loop {
         watch.changed().await;
         rollout.manifest_changed().await;

@@ -11,6 +11,7 @@ use crate::proxy::{CLASSES, Counters, WorkerFigures};
 use crate::rollout::status::Snapshot;
 
 use super::samples::{RolloutCounts, Samples};
+use super::steps::Counted;
 
 /// The classes of answers, 1xx to 5xx.
 const CLASS_NAMES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
@@ -29,6 +30,11 @@ pub(super) struct Moment<'a> {
     pub(super) certificate_expiry: Option<f64>,
     /// Lines of the access log, written and dropped.
     pub(super) access_log: [u64; 2],
+    pub(super) steps: Counted,
+    /// Builds that succeeded, and that failed.
+    pub(super) builds: [u64; 2],
+    /// Whether the kernel tells of a new manifest; `None` where none is looked for.
+    pub(super) manifest_told: Option<bool>,
 }
 
 impl Moment<'_> {
@@ -43,6 +49,8 @@ impl Moment<'_> {
         self.generations(&mut out);
         self.usage(&mut out);
         self.rollouts(&mut out);
+        self.steps(&mut out);
+        self.builds(&mut out);
         out.finish()
     }
 
@@ -82,6 +90,16 @@ impl Moment<'_> {
                 "tqserver_responses_aborted_total",
                 "Answers that broke off before their end.",
                 counters.aborted,
+            ),
+            (
+                "tqserver_requests_hold_total",
+                "Requests that had to wait for a worker to be ready.",
+                counters.holds,
+            ),
+            (
+                "tqserver_requests_hold_failed_total",
+                "Requests that waited in vain for a worker to be ready, or found no room to wait.",
+                counters.holds_failed,
             ),
             ("tqserver_connections_total", "Client connections accepted.", counters.connections),
             (
@@ -282,6 +300,52 @@ impl Moment<'_> {
         );
         for (worker, used) in self.samples.cpu_times() {
             cpu.sample(&[("worker", worker.as_str())], used.as_secs_f64());
+        }
+    }
+
+    fn steps(&self, out: &mut Exposition) {
+        let mut steps = out.family(
+            "tqserver_rollout_step_duration_seconds",
+            Kind::Summary,
+            "How long generations took to start, to be probed, to wait for the rest of a deployment and \
+             to drain, by step.",
+        );
+        for (step, count, took) in self.steps.steps() {
+            steps.summary(&[("step", step)], count, took.as_secs_f64());
+        }
+        let mut probes = out.family(
+            "tqserver_probes_total",
+            Kind::Counter,
+            "Probes of new generations by outcome.",
+        );
+        probes.sample(&[("outcome", "passed")], self.steps.probes_passed);
+        probes.sample(&[("outcome", "failed")], self.steps.probes_failed);
+        let mut restarts = out.family(
+            "tqserver_worker_restarts_total",
+            Kind::Counter,
+            "Restarts of a worker that had died, by what ended it.",
+        );
+        for ((worker, reason), count) in &self.steps.restarts {
+            restarts.sample(&[("worker", worker.as_str()), ("reason", reason)], count);
+        }
+    }
+
+    fn builds(&self, out: &mut Exposition) {
+        let mut builds = out.family(
+            "tqserver_builds_total",
+            Kind::Counter,
+            "Builds of programs in development by outcome.",
+        );
+        for (outcome, count) in ["succeeded", "failed"].iter().zip(self.builds) {
+            builds.sample(&[("outcome", outcome)], count);
+        }
+        if let Some(told) = self.manifest_told {
+            out.family(
+                "tqserver_manifest_inotify_active",
+                Kind::Gauge,
+                "Whether the kernel tells of a new manifest; 0: it is only polled for.",
+            )
+            .sample(&[], u8::from(told));
         }
     }
 

@@ -15,6 +15,7 @@ mod retention;
 mod running;
 mod samples;
 mod soaks;
+mod steps;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -18,6 +18,7 @@ use super::handover::{Handover, Predecessor, Program, Successor};
 use super::https::Https;
 use super::reloads::Reloads;
 use super::samples::Samples;
+use super::steps::Steps;
 use super::{Args, follow, paths, retention};
 use crate::access_log::AccessLog;
 use crate::admin;
@@ -37,6 +38,7 @@ use crate::sd::journal;
 use crate::sd::notify::Notifier;
 use crate::sd::sockets::InheritedSockets;
 use crate::tls::Certificates;
+use crate::watch::manifest::ManifestWatch;
 
 /// How many may wait for a handover.
 const ASKERS: usize = 256;
@@ -149,8 +151,12 @@ impl<'a> Prepared<'a> {
             // A process that has handed over builds nothing any more.
             followers.spawn(session.run(rollout.clone()));
         }
+        let mut manifest_told = None;
         if settings.mode == Mode::Prod && settings.deployments.reload_on_change {
-            tasks.spawn(follow::manifest(settings.deployments.clone(), rollout.clone()));
+            let DeploymentSettings { manifest_file, check_interval, .. } = &settings.deployments;
+            let watch = ManifestWatch::new(manifest_file.clone(), *check_interval);
+            manifest_told = Some(watch.is_told());
+            tasks.spawn(follow::manifest(watch, rollout.clone()));
         }
         if let Some(predecessor) = &predecessor {
             predecessor.served(&serving, rollout.snapshots()).await?;
@@ -177,6 +183,9 @@ impl<'a> Prepared<'a> {
         let listeners = http.chain(sockets.https.into_iter().map(with_tls)).collect();
         let samples = Samples::new(Arc::clone(&table));
         tasks.spawn(Arc::clone(&samples).run(rollout.clone(), Arc::clone(&launcher)));
+        let steps = Arc::new(Steps::default());
+        let (counting, counted) = (Arc::clone(&steps), rollout.clone());
+        tasks.spawn(async move { counting.run(counted).await });
         let published = Arc::clone(&table);
         let plane = DataPlane::start(listeners, cores, table, shared, live, &access_log)
             .context("cannot start the data plane")?;
@@ -187,6 +196,8 @@ impl<'a> Prepared<'a> {
             samples,
             certificates: Arc::clone(&https.published),
             access_log: Arc::clone(&access_log),
+            steps,
+            manifest_told,
         };
         let control = DaemonControl::new(
             rollout.clone(),

@@ -19,6 +19,10 @@ pub struct Counters {
     pub held: u64,
     /// Requests refused because their worker had enough to do.
     pub shed: u64,
+    /// Requests that had to wait so, since the start.
+    pub holds: u64,
+    /// Those that waited in vain, or found no room to wait.
+    pub holds_failed: u64,
     /// Client connections accepted.
     pub connections: u64,
     /// Client connections open now, tunnels among them.
@@ -91,6 +95,8 @@ pub(crate) struct ThreadCounters {
     pub(crate) aborted: Count,
     pub(crate) held: Count,
     pub(crate) shed: Count,
+    pub(crate) holds: Count,
+    pub(crate) holds_failed: Count,
     pub(crate) connections: Count,
     pub(crate) open_connections: Count,
     pub(crate) open_tunnels: Count,
@@ -120,6 +126,8 @@ impl ThreadCounters {
             (&mut sums.aborted, &self.aborted),
             (&mut sums.held, &self.held),
             (&mut sums.shed, &self.shed),
+            (&mut sums.holds, &self.holds),
+            (&mut sums.holds_failed, &self.holds_failed),
             (&mut sums.connections, &self.connections),
             (&mut sums.open_connections, &self.open_connections),
             (&mut sums.open_tunnels, &self.open_tunnels),

@@ -62,14 +62,18 @@ impl<'a> Hold<'a> {
     /// caller's look and the subscription is not missed.
     pub(crate) async fn until_changed(&mut self) -> Result<(), Impatient> {
         let Some(waiting) = &mut self.waiting else {
-            let waiting = Waiting::enter(self.core, self.settings, self.head_len)?;
+            let entered = Waiting::enter(self.core, self.settings, self.head_len);
+            let waiting = entered.inspect_err(|_| self.core.counters.holds_failed.add(1))?;
             self.waiting = Some(waiting);
             return Ok(());
         };
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + self.settings.hold);
         match timeout_at(deadline, waiting.changed()).await {
             Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Impatient),
+            Ok(Err(_)) | Err(_) => {
+                self.core.counters.holds_failed.add(1);
+                Err(Impatient)
+            }
         }
     }
 }
@@ -82,6 +86,7 @@ impl<'a> Waiting<'a> {
             requests.fetch_sub(1, Ordering::Relaxed);
         })?;
         core.counters.held.add(1);
+        core.counters.holds.add(1);
         Ok(Self {
             core,
             head_len,

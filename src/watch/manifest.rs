@@ -6,6 +6,8 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -24,6 +26,8 @@ pub struct ManifestWatch {
     seen: [Option<Stamp>; 2],
     events: Option<EventStream<[u8; 4096]>>,
     next_poll: Instant,
+    /// Whether `events` is there, for others to see.
+    is_told: Arc<AtomicBool>,
 }
 
 /// What tells one version of a file from another without reading it.
@@ -55,9 +59,15 @@ impl ManifestWatch {
         let sum = PathBuf::from(sum);
         let seen = [&path, &sum].map(|path| Stamp::of(path));
         let next_poll = Instant::now() + interval;
-        let mut watch = Self { path, sum, interval, seen, events: None, next_poll };
+        let is_told = Arc::default();
+        let mut watch = Self { path, sum, interval, seen, events: None, next_poll, is_told };
         watch.arm();
         watch
+    }
+
+    /// Whether the kernel tells of changes now; else they are only polled for.
+    pub fn is_told(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_told)
     }
 
     /// Completes when the file is another one than it was at the last completion.
@@ -73,6 +83,7 @@ impl ManifestWatch {
             tokio::select! {
                 alive = next_hint(&mut self.events, [&self.path, &self.sum]) => if !alive {
                     self.events = None;
+                    self.is_told.store(false, Ordering::Relaxed);
                 },
                 () = sleep_until(self.next_poll) => {
                     self.next_poll = Instant::now() + self.interval;
@@ -96,7 +107,10 @@ impl ManifestWatch {
             inotify.into_event_stream([0; 4096])
         });
         match armed {
-            Ok(events) => self.events = Some(events),
+            Ok(events) => {
+                self.events = Some(events);
+                self.is_told.store(true, Ordering::Relaxed);
+            }
             Err(error) => {
                 let poll = self.interval.as_secs();
                 let dir = dir.display();

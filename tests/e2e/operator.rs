@@ -55,6 +55,9 @@ fn metrics_count_requests_and_no_client_makes_a_series() {
     let before = series(&session);
     let requests = r#"tqserver_worker_requests_total{worker="index"}"#;
     assert_eq!(before[requests], 1.0);
+    assert_eq!(before[r#"tqserver_probes_total{outcome="passed"}"#], 2.0);
+    assert_eq!(before[r#"tqserver_rollout_step_duration_seconds_count{step="start"}"#], 2.0);
+    assert_eq!(before["tqserver_manifest_inotify_active"], 1.0);
     for n in 0..20 {
         session.get(&format!("/path-{n}?worker=\"evil{n}\""));
         session.send(&format!(

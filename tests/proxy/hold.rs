@@ -25,6 +25,7 @@ async fn a_request_before_the_first_table_is_held_and_then_served() {
     upstream.ok("held").await;
     assert_eq!(client.message().await.text(), "held");
     bed.until("the hold's end", |c| c.held == 0).await;
+    assert_eq!((bed.counters().holds, bed.counters().holds_failed), (1, 0));
 }
 
 #[tokio::test]
@@ -59,6 +60,7 @@ async fn a_hold_that_passes_is_503_with_retry_after(#[case] decided: bool, #[cas
     let answer = client.message().await;
     assert_eq!(answer.status(), 503);
     assert!(answer.header("retry-after").is_some());
+    assert_eq!((bed.counters().holds, bed.counters().holds_failed), (1, 1));
 }
 
 #[tokio::test]

@@ -29,6 +29,7 @@ pub struct Session {
     addr: SocketAddr,
     ports: PortLease,
     user: bool,
+    log: PathBuf,
 }
 
 /// An answer, as it came.
@@ -53,7 +54,8 @@ impl Session {
             Kind::System => Bed::start(Kind::System, &["--bind", root.to_str().unwrap()]),
         };
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, ports.port(0)));
-        let session = Self { bed, addr, ports, user: kind == Kind::User };
+        let log = root.join("tqserver.log");
+        let session = Self { bed, addr, ports, user: kind == Kind::User, log };
         session.install_units(root);
         session.systemctl(&["daemon-reload"]);
         session.systemctl(&["start", "tqserver.socket", "tqserver-control.socket"]);
@@ -289,10 +291,20 @@ impl Session {
 
     /// tqserver's own log, for messages.
     pub fn log(&self) -> String {
-        let root = self.systemctl(&["show", "--value", "-p", "ExecStart", "tqserver.service"]);
-        let root = root.split("--root ").nth(1).and_then(|r| r.split_whitespace().next());
-        root.and_then(|root| fs::read_to_string(Path::new(root).join("tqserver.log")).ok())
-            .unwrap_or_default()
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+/// What tqserver had to say is of use where a test failed.
+#[allow(clippy::print_stderr, reason = "shown with the test that failed")]
+impl Drop for Session {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let from = log.lines().count().saturating_sub(100);
+            let end: Vec<_> = log.lines().skip(from).collect();
+            eprintln!("--- the end of tqserver.log\n{}", end.join("\n"));
+        }
     }
 }
 

@@ -16,13 +16,15 @@ const MAX_LINE: usize = 1024;
 /// How much of what rsync complains about is kept, in bytes.
 const MAX_COMPLAINT: u64 = 8 * 1024;
 
-/// Sends `files`, paths below `folder`, to `destination`; `progress` is told per cent. Returns how
-/// many bytes went over the wire.
+/// Sends `files`, paths below `folder`, to `destination`; `progress` is told per cent. Of files that
+/// resemble those of the deployments `resembling` in `deploy`, the host's folder of deployments, only
+/// what differs is sent. Returns how many bytes went over the wire.
 pub(super) async fn send(
     place: &Place,
     folder: &Path,
     files: &[String],
-    (destination, resembling): (&str, &[CommitId]),
+    destination: &str,
+    (deploy, resembling): (&str, &[CommitId]),
     progress: &dyn Fn(u64),
 ) -> Result<u64, Failure> {
     let mut command = Command::new("rsync");
@@ -35,8 +37,9 @@ pub(super) async fn send(
         command.arg("--rsh").arg(rsh);
     }
     for commit in resembling {
-        // Relative to the destination, which is a neighbour.
-        command.arg(format!("--link-dest=../{commit}"));
+        // Not relative to the destination: with its fix of CVE-2026-43619, rsync 3.2.7 of Debian 12 makes
+        // a file of changed blocks without the one that they change, "failed verification".
+        command.arg(format!("--link-dest={deploy}/{commit}"));
     }
     let mut source = folder.as_os_str().to_owned();
     source.push("/");

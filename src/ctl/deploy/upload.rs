@@ -46,8 +46,18 @@ pub(super) async fn upload(
         _ if missing.is_empty() => 0,
         Some(destination) if by_rsync => {
             let progress = |percent: u64| running.reached(missing_bytes * percent / 100);
-            let to = (destination.as_str(), resembling.as_slice());
-            rsync::send(session.place(), &local.folder, &missing, to, &progress).await?
+            // What is being brought is among the deployments.
+            let deploy = folder.rsplit_once('/').map_or("", |(deploy, _)| deploy);
+            let resembling = (deploy, resembling.as_slice());
+            rsync::send(
+                session.place(),
+                &local.folder,
+                &missing,
+                &destination,
+                resembling,
+                &progress,
+            )
+            .await?
         }
         _ => {
             let progress = |bytes: u64| running.reached(bytes);

@@ -144,6 +144,9 @@ impl<'a> Prepared<'a> {
             apply: Box::new(apply),
             predecessor: predecessor.is_some(),
         };
+        // Before the rollout looks for the first time: a manifest that is replaced between that look and
+        // the beginning of the watch would never be noticed.
+        let manifest = watched_manifest(settings);
         let (actor, rollout, inbox) = Actor::new(parts, settings);
         let (mut tasks, mut followers) = (JoinSet::new(), JoinSet::new());
         tasks.spawn(actor.run(inbox));
@@ -151,11 +154,8 @@ impl<'a> Prepared<'a> {
             // A process that has handed over builds nothing any more.
             followers.spawn(session.run(rollout.clone()));
         }
-        let mut manifest_told = None;
-        if settings.mode == Mode::Prod && settings.deployments.reload_on_change {
-            let DeploymentSettings { manifest_file, check_interval, .. } = &settings.deployments;
-            let watch = ManifestWatch::new(manifest_file.clone(), *check_interval);
-            manifest_told = Some(watch.is_told());
+        let manifest_told = manifest.as_ref().map(ManifestWatch::is_told);
+        if let Some(watch) = manifest {
             tasks.spawn(follow::manifest(watch, rollout.clone()));
         }
         if let Some(predecessor) = &predecessor {
@@ -341,6 +341,14 @@ impl Daemon {
         }
         self.access_log.finish().await;
     }
+}
+
+/// The watch on the manifest, where there is to be one.
+fn watched_manifest(settings: &Settings) -> Option<ManifestWatch> {
+    let DeploymentSettings { manifest_file, check_interval, reload_on_change, .. } =
+        &settings.deployments;
+    (settings.mode == Mode::Prod && *reload_on_change)
+        .then(|| ManifestWatch::new(manifest_file.clone(), *check_interval))
 }
 
 /// Waits for the end of the process before us, and has the rollout know.

@@ -1,5 +1,6 @@
 //! tqserver goes and comes back; workers and connections do not notice.
 
+use std::fs;
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -110,6 +111,29 @@ fn what_a_killed_daemon_was_starting_is_cleared_away() {
     project.deploy('3', &[worker("index", "better"), worker("api", "well")]);
     await_until("the third deployment", PATIENCE, || session.get("/").body.contains("better"));
     session.await_workers(2);
+}
+
+/// The file's status is what the watch remembers: slowed down, it would remember what the rollout has not
+/// read. And the rollout, slowed down, hears of the change when it is about to read what was there before.
+#[test]
+fn a_manifest_that_is_replaced_while_it_starts_is_noticed() {
+    let (project, session) = serving();
+    session.systemctl(&["stop", "tqserver.service"]);
+    let second = project.build('2', &[worker("index", "better"), worker("api", "well")]);
+    let trace = project.path().join("trace");
+    session.run_by(&format!(
+        "strace --daemonize=grandchild --follow-forks --quiet=all --output={} \
+         --trace-path={} --inject=statx:delay_enter=1s",
+        trace.display(),
+        project.manifest().display()
+    ));
+    session.systemctl(&["start", "--no-block", "tqserver.service"]);
+    await_until("a look at the manifest", PATIENCE, || {
+        let calls = fs::read_to_string(&trace).unwrap_or_default();
+        calls.lines().any(|call| call.contains(" open"))
+    });
+    project.activate(&second);
+    await_until("the second deployment", PATIENCE, || session.get("/").body.contains("better"));
 }
 
 #[test]

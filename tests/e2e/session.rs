@@ -289,6 +289,17 @@ impl Session {
         send(self.addr, request).unwrap_or_else(|error| panic!("{error}\n{}", self.log()))
     }
 
+    /// Has `program`, a command line, start tqserver from now on.
+    pub fn run_by(&self, program: &str) {
+        let start = self.systemctl(&["cat", "tqserver.service"]);
+        let start = start.lines().find_map(|line| line.strip_prefix("ExecStart=")).unwrap();
+        let folder = self.unit_folder().join("tqserver.service.d");
+        fs::create_dir_all(&folder).unwrap();
+        let text = format!("[Service]\nExecStart=\nExecStart={program} -- {start}\n");
+        fs::write(folder.join("run-by.conf"), text).unwrap();
+        self.systemctl(&["daemon-reload"]);
+    }
+
     /// tqserver's own log, for messages.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

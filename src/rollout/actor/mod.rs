@@ -381,8 +381,9 @@ async fn until_shutdown(
     loop {
         match inbox.recv().await? {
             Command::Shutdown(done) => return Some(done),
-            // The first load comes after this.
-            Command::ManifestChanged => {}
+            // The first load may have read it already. Many changes are one.
+            Command::ManifestChanged
+                if early.iter().any(|it| matches!(it, Command::ManifestChanged)) => {}
             command => early.push(command),
         }
     }

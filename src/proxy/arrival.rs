@@ -1,5 +1,6 @@
 //! A new connection until its first request: whose it is, where a proxy before us tells, and TLS.
-//! Nothing of it takes longer than `read_timeout`, and what fails is the end of this connection alone.
+//! Nothing of it takes longer than `read_timeout`, or than a moment when the process ends, and what fails is
+//! the end of this connection alone.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
@@ -28,7 +30,7 @@ enum Unwelcome {
     NoCertificate,
     #[error("TLS: {0}")]
     Handshake(io::Error),
-    #[error("it took longer than read_timeout_seconds to begin")]
+    #[error("it took too long to begin")]
     Late,
 }
 
@@ -121,7 +123,9 @@ async fn in_time<T>(
     opening: impl Future<Output = Result<T, Unwelcome>>,
 ) -> Result<T, Unwelcome> {
     let deadline = Deadline::new(&core.deadlines);
-    let outcome = deadline.limit(settings.listener.read_timeout, opening).await;
+    let arrived_at = Instant::now();
+    let patience = || core.closing.patience(arrived_at, settings.listener.read_timeout);
+    let outcome = deadline.until(patience, opening).await;
     outcome.unwrap_or(Err(Unwelcome::Late))
 }
 

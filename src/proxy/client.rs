@@ -16,10 +16,6 @@ use super::socket::{Leg, Socket};
 use crate::config::settings::ListenerSettings;
 use crate::http1::{BodyLength, FieldSpace, Malformed, RequestHead};
 
-/// On shutdown, how long a kept-alive connection may still begin one more request: its client may
-/// have sent it already, and a close would lose it. The answer then says `Connection: close`.
-pub(crate) const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
-
 /// A client's connection.
 pub(crate) struct Client<S> {
     pub(crate) leg: Leg<S>,
@@ -56,7 +52,11 @@ impl<S: Socket> Client<S> {
     }
 
     /// Whether the connection begins as one of HTTP/2 does. What was read waits.
-    pub(crate) async fn begins_http2(&mut self, limits: &ListenerSettings) -> bool {
+    pub(crate) async fn begins_http2(
+        &mut self,
+        limits: &ListenerSettings,
+        closing: &Closing,
+    ) -> bool {
         poll_fn(|cx| {
             loop {
                 if let Some(is_http2) = http2::is_preface(self.leg.inbox.unread()) {
@@ -69,7 +69,10 @@ impl<S: Socket> Client<S> {
                     Poll::Pending => break,
                 }
             }
-            let at = self.awaited_since + limits.read_timeout;
+            let at = match self.leg.inbox.unread() {
+                [] => closing.patience(self.awaited_since, limits.read_timeout),
+                _ => self.awaited_since + limits.read_timeout,
+            };
             self.deadline.poll(cx, Some(at)).map(|()| false)
         })
         .await
@@ -122,14 +125,11 @@ impl<S: Socket> Client<S> {
                 }
             }
             let begun = !self.leg.inbox.unread().is_empty();
-            let at = if self.is_fresh {
-                self.awaited_since + limits.read_timeout
-            } else if begun {
-                *begun_at.get_or_insert_with(Instant::now) + limits.read_timeout
-            } else {
-                let last = closing.connections.said_at().map(|at| at + LAST_REQUEST_GRACE);
-                let idle = self.awaited_since + limits.idle_timeout;
-                last.map_or(idle, |last| last.min(idle))
+            let at = match (begun, self.is_fresh) {
+                (true, true) => self.awaited_since + limits.read_timeout,
+                (true, false) => *begun_at.get_or_insert_with(Instant::now) + limits.read_timeout,
+                (false, true) => closing.patience(self.awaited_since, limits.read_timeout),
+                (false, false) => closing.patience(self.awaited_since, limits.idle_timeout),
             };
             let late = if begun { Heard::Late } else { Heard::Nothing };
             self.deadline.poll(cx, Some(at)).map(|()| late)

@@ -70,7 +70,7 @@ enum Next {
 pub(crate) async fn serve<S: Socket>(connection: Connection, socket: S, may_be_http2: bool) {
     let core = Rc::clone(&connection.core);
     let mut client = Client::new(socket, &core);
-    if may_be_http2 && client.begins_http2(&connection.settings.listener).await {
+    if may_be_http2 && client.begins_http2(&connection.settings.listener, &core.closing).await {
         let (socket, early) = client.leg.into_parts();
         return Box::pin(http2::serve(Rc::new(connection), socket, early)).await;
     }

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
@@ -23,6 +24,10 @@ use super::static_files::Cache;
 use super::table::PublishedTable;
 use super::target::Target;
 use crate::access_log::Pen;
+
+/// On shutdown, how long a client that is silent may still begin a request: it may have sent it already,
+/// and a close would lose it. The answer then says `Connection: close`.
+pub(crate) const LAST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 
 /// One thread's world. Everything on the thread holds it by `Rc`.
 pub(crate) struct Core {
@@ -90,6 +95,15 @@ pub(crate) struct Closing {
 }
 
 impl Closing {
+    /// Until when to wait for a client that has been silent since then: `limit` at most, and no longer
+    /// than [`LAST_REQUEST_GRACE`] once connections are to close. Whoever waits is to look anew when
+    /// [`Deadlines::wake_all`] says so.
+    pub(crate) fn patience(&self, since: Instant, limit: Duration) -> Instant {
+        let at = since + limit;
+        let last = self.connections.said_at().map(|said| said.max(since) + LAST_REQUEST_GRACE);
+        last.map_or(at, |last| last.min(at))
+    }
+
     /// Completes when a stream from `target` is to end: by the target's wish, or the process's.
     pub(crate) async fn stream_is_cut(&self, target: &Target) {
         tokio::select! {

@@ -119,14 +119,23 @@ impl Deadline {
 
     /// The outcome of `future`, or `None` when it takes longer than `limit`.
     pub(crate) async fn limit<F: Future>(&self, limit: Duration, future: F) -> Option<F::Output> {
-        let mut future = pin!(future);
         let mut at = None;
+        self.until(|| *at.get_or_insert_with(|| Instant::now() + limit), future).await
+    }
+
+    /// The outcome of `future`, or `None` when it is not there at the time that `at` says. That is asked
+    /// anew with every look.
+    pub(crate) async fn until<F: Future>(
+        &self,
+        mut at: impl FnMut() -> Instant,
+        future: F,
+    ) -> Option<F::Output> {
+        let mut future = pin!(future);
         poll_fn(|cx| {
             if let Poll::Ready(outcome) = future.as_mut().poll(cx) {
                 return Poll::Ready(Some(outcome));
             }
-            let at = *at.get_or_insert_with(|| Instant::now() + limit);
-            self.poll(cx, Some(at)).map(|()| None)
+            self.poll(cx, Some(at())).map(|()| None)
         })
         .await
     }

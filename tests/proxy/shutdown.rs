@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use rstest::rstest;
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_tungstenite::{WebSocketStream, accept_async, client_async};
 
-use crate::bed::{Bed, Peer, soon};
+use crate::bed::{Bed, Peer, Worker, settings, soon};
+use crate::https_bed::HttpsBed;
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -59,6 +62,93 @@ async fn a_kept_connection_may_begin_one_last_request() {
     events.head().await;
     let down = shut_down(&mut bed, LONG);
     assert_eq!(events.exactly(5).await, b"0\r\n\r\n");
+    client.get("/last").await;
+    worker.request().await.1.ok("last").await;
+    let answer = client.message().await;
+    assert_eq!((answer.text(), answer.header("connection").as_deref()), ("last", Some("close")));
+    soon("the end", down).await.unwrap();
+}
+
+/// Far less than the limits on clients that a bed has, and more than a second.
+const SOON: Duration = Duration::from_secs(5);
+
+#[rstest]
+#[case::http(false)]
+#[case::where_http2_may_begin(true)]
+#[tokio::test]
+async fn who_has_said_nothing_holds_nobody_up(#[case] http2_cleartext: bool) {
+    let mut settings = settings();
+    settings.listener.http2_cleartext = http2_cleartext;
+    let mut bed = Bed::with(settings);
+    let mut silent = bed.client().await;
+    bed.until("its connection", |c| c.open_connections == 1).await;
+    let down = shut_down(&mut bed, LONG);
+    timeout(SOON, down).await.expect("a silent client holds up the end").unwrap();
+    assert_eq!(silent.rest().await, b"");
+}
+
+#[tokio::test]
+async fn a_handshake_that_stalls_holds_nobody_up() {
+    let (mut bed, _worker) = HttpsBed::and_worker().await;
+    let mut silent = Peer::new(TcpStream::connect(bed.https).await.unwrap());
+    let mut stalled = Peer::new(TcpStream::connect(bed.https).await.unwrap());
+    // The beginning of a ClientHello.
+    stalled.send(b"\x16\x03\x01\x02").await;
+    let mut shaken = bed.secure_client().await;
+    bed.until("their connections", |c| c.open_connections == 3).await;
+    let down = shut_down(&mut bed.bed, LONG);
+    timeout(SOON, down).await.expect("a handshake holds up the end").unwrap();
+    for peer in [&mut silent, &mut stalled] {
+        assert_eq!(peer.rest().await, b"");
+    }
+    assert_eq!(shaken.rest().await, b"");
+}
+
+#[rstest]
+#[case::http(false)]
+#[case::where_http2_may_begin(true)]
+#[tokio::test]
+async fn a_first_request_that_has_begun_to_arrive_is_answered(#[case] http2_cleartext: bool) {
+    let mut settings = settings();
+    settings.listener.http2_cleartext = http2_cleartext;
+    let mut bed = Bed::with(settings);
+    let worker = Worker::start(1).await;
+    bed.publish([worker.route("/")]);
+    // A `P` could become the beginning of HTTP/2.
+    let mut begun = bed.client().await;
+    begun.send("P").await;
+    bed.until("its first byte", |c| c.bytes_received == 1).await;
+    let (mut late, mut silent) = (bed.client().await, bed.client().await);
+    bed.until("their connections", |c| c.open_connections == 3).await;
+    let down = shut_down(&mut bed, LONG);
+    late.get("/late").await;
+    let (request, mut upstream) = worker.request().await;
+    assert_eq!(request.start, "GET /late HTTP/1.1");
+    upstream.ok("late").await;
+    assert_eq!(late.message().await.header("connection").as_deref(), Some("close"));
+    assert_eq!(silent.rest().await, b"", "the time for silence is over");
+    begun.send("UT / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await;
+    upstream.message().await;
+    upstream.ok("begun").await;
+    let answer = begun.message().await;
+    assert_eq!((answer.text(), answer.header("connection").as_deref()), ("begun", Some("close")));
+    soon("the end", down).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_handshake_that_ends_in_time_is_followed_by_a_request() {
+    let (mut bed, worker) = HttpsBed::and_worker().await;
+    let arriving = TcpStream::connect(bed.https).await.unwrap();
+    // An event stream tells when the shutdown has begun.
+    let mut events = bed.client().await;
+    events.get("/").await;
+    let (_, mut upstream) = worker.request().await;
+    upstream.send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n").await;
+    events.head().await;
+    bed.until("both connections", |c| c.open_connections == 2).await;
+    let down = shut_down(&mut bed.bed, LONG);
+    assert_eq!(events.exactly(5).await, b"0\r\n\r\n");
+    let mut client = Peer::new(bed.shake_hands(arriving).await);
     client.get("/last").await;
     worker.request().await.1.ok("last").await;
     let answer = client.message().await;

@@ -18,8 +18,9 @@ use super::request::{Fault, translate};
 use super::stream::Stream;
 use super::wire::{Activity, Wire};
 use crate::config::settings::ListenerSettings;
-use crate::proxy::client::{Client, LAST_REQUEST_GRACE};
+use crate::proxy::client::Client;
 use crate::proxy::connection::Connection;
+use crate::proxy::core::LAST_REQUEST_GRACE;
 use crate::proxy::deadlines::Deadline;
 
 /// How many requests of one connection may be answered at once; further ones are refused with
@@ -103,7 +104,8 @@ where
     let (wire, activity) = Wire::new(stream, early, Rc::clone(&core));
     let begun_at = Instant::now();
     let handshake = builder(limits).handshake(wire);
-    let h2 = match deadline.limit(limits.read_timeout, handshake).await {
+    let patience = || core.closing.patience(begun_at, limits.read_timeout);
+    let h2 = match deadline.until(patience, handshake).await {
         Some(Ok(h2)) => h2,
         Some(Err(error)) => {
             tracing::debug!(client = %connection.peer, "no HTTP/2: {error}");

@@ -123,6 +123,7 @@ fn config(dir: &Path) -> LauncherConfig {
                 read_timeout: second,
                 write_timeout: second,
                 idle_timeout: second,
+                stream_drain_timeout: None,
                 env: [("GREETING".to_owned(), "100% \"$HOME\" é".to_owned())].into(),
                 cache_templates: false,
                 watch_resources: true,

@@ -71,6 +71,8 @@ pub fn effective(
         read_timeout: first(layers, |layer| layer.read_timeout).unwrap_or(default.read_timeout),
         write_timeout: first(layers, |layer| layer.write_timeout).unwrap_or(default.write_timeout),
         idle_timeout: first(layers, |layer| layer.idle_timeout).unwrap_or(default.idle_timeout),
+        stream_drain_timeout: first(layers, |layer| layer.stream_drain_timeout)
+            .or(default.stream_drain_timeout),
         memory_max: first(layers, |layer| layer.memory_max)
             .or(default.memory_max)
             .or(grant.and_then(|grant| grant.memory_max)),
@@ -138,7 +140,7 @@ workers:
     max_requests: 7
     env: {LEVEL: default, BASE: "${WORKER_BASE}/x", MODE: "${DEPLOYMENT_MODE}", DEPLOY: "${DEPLOYMENT_BASE}", EMPTY: "", DOLLAR: "${MONEY}"}
   paths:
-    "/api": {go_max_procs: 2, max_requests: 5000, env: {LEVEL: path}}
+    "/api": {go_max_procs: 2, max_requests: 5000, stream_drain_timeout_seconds: 9, env: {LEVEL: path}}
     "/api/users": {go_max_procs: 4}
 "#;
 
@@ -168,6 +170,10 @@ workers:
     fn the_workers_own_file_wins() {
         let own = settle("shop", "{route: /api/shop, max_requests: 1, env: {LEVEL: own}}");
         assert_eq!((own.go_max_procs, own.max_requests), (Some(2), 1));
+        let streams = |file| settle("shop", file).stream_drain_timeout.map(|limit| limit.as_secs());
+        assert_eq!(streams("{route: /shop}"), None);
+        assert_eq!(streams("{route: /api/shop}"), Some(9));
+        assert_eq!(streams("{route: /api/shop, stream_drain_timeout_seconds: 0}"), Some(0));
         assert_eq!(own.env["LEVEL"], "own");
         assert_eq!(own.route.as_str(), "/api/shop");
     }

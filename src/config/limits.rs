@@ -20,6 +20,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> WorkerOverrides {
         read_timeout: section.seconds("read_timeout_seconds", 1..=DAY),
         write_timeout: section.seconds("write_timeout_seconds", 1..=DAY),
         idle_timeout: section.seconds("idle_timeout_seconds", 1..=DAY),
+        stream_drain_timeout: section.seconds("stream_drain_timeout_seconds", 0..=DAY),
         env: env(section),
         memory_max: section.parsed_scalar("memory_max", memory_max).map(|found| found.value),
         cpu_quota_percent: section.parsed_scalar("cpu_quota", cpu_quota).map(|found| found.value),

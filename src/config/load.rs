@@ -253,6 +253,7 @@ fn worker_defaults(read: super::settings::WorkerOverrides, block: &ModeBlock) ->
         read_timeout: read.read_timeout.unwrap_or(Duration::from_secs(30)),
         write_timeout: read.write_timeout.unwrap_or(Duration::from_secs(30)),
         idle_timeout: read.idle_timeout.unwrap_or(Duration::from_secs(120)),
+        stream_drain_timeout: read.stream_drain_timeout,
         env: read.env,
         cache_templates: block.cache_templates,
         watch_resources: block.watch_resources,

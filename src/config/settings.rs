@@ -207,7 +207,8 @@ pub struct RolloutSettings {
     pub shutdown_grace_period: Duration,
     /// From a unit's start to READY and a passing probe; then it has failed.
     pub start_timeout: Duration,
-    /// How long requests in flight may go on when their generation was replaced.
+    /// How long requests in flight may go on when their generation was replaced, and streams of workers
+    /// that say nothing else.
     pub drain_timeout: Duration,
     /// How long a request is held while its worker has no generation ready.
     pub hold: Duration,
@@ -313,6 +314,9 @@ pub struct WorkerDefaults {
     /// How long a connection to the worker is kept without use; not in effect, as the data plane
     /// has one limit for all.
     pub idle_timeout: Duration,
+    /// How long event streams and tunnels may go on when their generation was replaced; `None`: as long
+    /// as other requests, [`RolloutSettings::drain_timeout`].
+    pub stream_drain_timeout: Option<Duration>,
     /// Environment, in which `${WORKER_BASE}` and the like are already expandable only per
     /// worker: see `WorkerSettings::env`.
     pub env: BTreeMap<String, String>,
@@ -398,6 +402,8 @@ pub struct WorkerOverrides {
     pub write_timeout: Option<Duration>,
     /// See [`WorkerDefaults::idle_timeout`].
     pub idle_timeout: Option<Duration>,
+    /// See [`WorkerDefaults::stream_drain_timeout`].
+    pub stream_drain_timeout: Option<Duration>,
     /// Added to, and winning over, the default environment.
     pub env: BTreeMap<String, String>,
     /// See [`WorkerDefaults::memory_max`].
@@ -467,6 +473,9 @@ pub struct WorkerSettings {
     pub write_timeout: Duration,
     /// See [`WorkerDefaults::idle_timeout`].
     pub idle_timeout: Duration,
+    /// See [`WorkerDefaults::stream_drain_timeout`]. No part of the digest: the worker does not know of it.
+    #[serde(skip)]
+    pub stream_drain_timeout: Option<Duration>,
     /// See [`WorkerDefaults::memory_max`].
     pub memory_max: Option<u64>,
     /// See [`WorkerDefaults::cpu_quota_percent`].

@@ -29,6 +29,8 @@ pub enum Phase {
         due: Instant,
         /// Whether its streams were told to end.
         cut: bool,
+        /// When its other requests have had their time: it is not stopped before.
+        requests_due: Instant,
     },
     /// Told to stop.
     Stopping {
@@ -174,8 +176,8 @@ mod tests {
             Phase::Probing,
             Phase::Ready,
             Phase::Serving { since: now },
-            Phase::Draining { due: now, cut: false },
-            Phase::Draining { due: later, cut: true },
+            Phase::Draining { due: now, cut: false, requests_due: later },
+            Phase::Draining { due: later, cut: true, requests_due: later },
             Phase::Stopping { since: now },
             Phase::Stopped,
             Phase::Failed,

@@ -12,10 +12,13 @@ use crate::ids::{Generation, UnitName, WorkerName};
 const CUT_GRACE: Duration = Duration::from_secs(3);
 
 impl Controller {
-    /// Starts the clock of a generation that is about to leave the table.
+    /// Starts the clocks of a generation that is about to leave the table: that of its streams is what the
+    /// worker's settings say now, and else that of its other requests.
     pub(super) fn begin_drain(&mut self, now: Instant, unit: &UnitName, out: &mut Vec<Effect>) {
-        let due = now + self.settings.drain_timeout;
-        self.advance(unit, Phase::Draining { due, cut: false }, out);
+        let requests = self.settings.drain_timeout;
+        let streams = self.wanted(unit).and_then(|it| it.settings.stream_drain_timeout);
+        let (due, requests_due) = (now + streams.unwrap_or(requests), now + requests);
+        self.advance(unit, Phase::Draining { due, cut: false, requests_due }, out);
     }
 
     /// Nothing is in flight at a draining generation.
@@ -28,16 +31,18 @@ impl Controller {
 
     /// Ends the streams of what drained long enough, and stops what did not end with them.
     pub(super) fn drain_deadlines(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let due: Vec<(UnitName, bool)> = self
+        let due: Vec<_> = self
             .generations
             .values()
             .filter_map(|tracked| match tracked.phase() {
-                Phase::Draining { due, cut } if due <= now => Some((tracked.unit.clone(), cut)),
+                Phase::Draining { due, cut, requests_due } if due <= now => {
+                    Some((tracked.unit.clone(), cut, requests_due))
+                }
                 _ => None,
             })
             .collect();
-        for (unit, cut) in due {
-            if cut { self.stop(now, &unit, out) } else { self.cut(now, &unit, now, out) }
+        for (unit, cut, requests_due) in due {
+            if cut { self.stop(now, &unit, out) } else { self.cut(now, &unit, requests_due, out) }
         }
     }
 
@@ -48,9 +53,9 @@ impl Controller {
         let mut uncut: BTreeMap<(&WorkerName, Generation), Vec<(UnitName, Instant)>> =
             BTreeMap::new();
         for tracked in self.generations.values() {
-            if let Phase::Draining { due, cut: false } = tracked.phase() {
+            if let Phase::Draining { cut: false, requests_due, .. } = tracked.phase() {
                 let generation = (&tracked.unit.worker, tracked.generation);
-                uncut.entry(generation).or_default().push((tracked.unit.clone(), due));
+                uncut.entry(generation).or_default().push((tracked.unit.clone(), requests_due));
             }
         }
         let generations: Vec<_> = uncut.iter().collect();
@@ -59,15 +64,15 @@ impl Controller {
             let over = of_worker.len().saturating_sub(self.settings.max_draining);
             excess.extend(of_worker[..over].iter().flat_map(|(_, units)| (*units).clone()));
         }
-        for (unit, due) in excess {
-            self.cut(now, &unit, due, out);
+        for (unit, requests_due) in excess {
+            self.cut(now, &unit, requests_due, out);
         }
     }
 
-    /// Ends a generation's streams now; what is left is stopped when `due`, but not at once.
-    fn cut(&mut self, now: Instant, unit: &UnitName, due: Instant, out: &mut Vec<Effect>) {
-        let due = due.max(now + CUT_GRACE);
-        self.advance(unit, Phase::Draining { due, cut: true }, out);
+    /// Ends a generation's streams now; what is left is stopped when `requests_due`, but not at once.
+    fn cut(&mut self, now: Instant, unit: &UnitName, requests_due: Instant, out: &mut Vec<Effect>) {
+        let due = requests_due.max(now + CUT_GRACE);
+        self.advance(unit, Phase::Draining { due, cut: true, requests_due }, out);
         out.push(Effect::CutStreams(unit.clone()));
     }
 }

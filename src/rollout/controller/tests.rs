@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
+use rstest::rstest;
 
 use super::super::desired::{Desired, DesiredWorker};
 use super::super::event::{Cause, Effect, Event, Outcome, RolloutId, Verdict};
@@ -64,6 +65,7 @@ fn deployment(digit: u8, workers: &[(&str, u8)]) -> Arc<Desired> {
             read_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(120),
+            stream_drain_timeout: None,
             memory_max: None,
             cpu_quota_percent: None,
             tasks_max: None,
@@ -747,6 +749,33 @@ fn drains_are_cut_and_then_stopped() {
     assert_eq!(world.log.last(), Some(&Effect::CutStreams(old.clone())));
     world.advance_to_deadline();
     assert_eq!(world.log.last(), Some(&Effect::Stop(old)));
+}
+
+/// The limit of streams is the worker's that is wanted now, and requests keep theirs.
+#[rstest]
+#[case::shorter(5, [5, 30])]
+#[case::none(0, [0, 30])]
+#[case::of_about_the_same_length(29, [29, 32])]
+#[case::longer(3600, [3600, 3603])]
+fn streams_have_a_drain_limit_of_their_own(#[case] limit: u64, #[case] at: [u64; 2]) {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1)]));
+    let old = world.in_phase("Serving").remove(0);
+    let mut desired = Arc::unwrap_or_clone(deployment(2, &[("index", 2)]));
+    let worker = desired.workers.get_mut(&name("index")).unwrap();
+    let settings = Arc::make_mut(&mut worker.settings);
+    settings.stream_drain_timeout = Some(Duration::from_secs(limit));
+    world.want(&Arc::new(desired));
+    let new = world.in_phase("Starting").remove(0);
+    world.unit(&new, UnitState::Active);
+    world.step(Event::Probed { unit: new, result: Ok(()) });
+    assert_eq!(world.last_outcome(), &Outcome::Switched, "it does not wait for streams");
+    let begun = world.now;
+    for (at, effect) in at.into_iter().zip([Effect::CutStreams(old.clone()), Effect::Stop(old)]) {
+        world.advance_to_deadline();
+        assert_eq!((world.now - begun).as_secs(), at, "{effect:?}");
+        assert_eq!(world.log.last(), Some(&effect));
+    }
 }
 
 #[test]

@@ -51,16 +51,20 @@ impl Gzip {
 
     pub(super) fn flush(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
         self.begin(out);
-        let mut flush = FlushCompress::Sync;
         loop {
-            let before = out.len();
-            self.deflate(&[], out, flush)?;
-            if out.len() < out.capacity() || out.len() == before {
+            // A flush that has not room enough is begun and never ended: what is in its way has
+            // to be out before. That it is asked for twice costs an empty block, which says nothing.
+            while !self.has_room_left(out, FlushCompress::None)? {}
+            if self.has_room_left(out, FlushCompress::Sync)? {
                 return Ok(());
             }
-            // Asked once more to flush it would put another empty block behind.
-            flush = FlushCompress::None;
         }
+    }
+
+    /// Whether all that was to be given out had room.
+    fn has_room_left(&mut self, out: &mut Vec<u8>, flush: FlushCompress) -> io::Result<bool> {
+        self.deflate(&[], out, flush)?;
+        Ok(out.len() < out.capacity())
     }
 
     pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
@@ -86,5 +90,32 @@ impl Gzip {
     ) -> io::Result<Status> {
         out.reserve(ROOM);
         self.deflate.compress_vec(content, out, flush).map_err(io::Error::other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decode;
+    use super::*;
+    use crate::config::settings::Coding;
+
+    #[test]
+    fn a_flush_gives_out_all_however_little_room_there_was_before() {
+        let mut state = 88_172_645_463_325_252_u64;
+        let content: Vec<u8> = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()[0]
+        })
+        .take(70_000)
+        .collect();
+        for length in (0..content.len()).step_by(100) {
+            let content = &content[..length];
+            let (mut gzip, mut out) = (Gzip::new(6), vec![]);
+            gzip.push(content, &mut out).unwrap();
+            gzip.flush(&mut out).unwrap();
+            assert!(decode(Coding::Gzip, &out).0 == content, "{length} bytes");
+        }
     }
 }

@@ -172,7 +172,8 @@ fn a_tqserver_that_is_restarted_goes_on_watching() {
     // It does not know what was before; who fails is found nevertheless.
     await_until("it answers", PATIENCE, || send(host.session.addr(), &get("/api")).is_ok());
     requests(host.session.addr(), "/api/fail", 20);
-    watched.assert_went_back(&host, &first, "api: 20 of ");
+    // It may be found before all have failed.
+    watched.assert_went_back(&host, &first, " answers failed");
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl Samples {
         fs::create_dir_all(root.join("config")).unwrap();
         fs::create_dir_all(root.join("deploy")).unwrap();
         samples.git(&["init", "--quiet", "--initial-branch=main"]);
-        samples.run("cargo", &["metadata", "--offline", "--format-version=1"]);
+        samples.run("cargo", &["metadata", "--format-version=1"]);
         samples
     }
 

@@ -110,7 +110,7 @@ fn times(session: &Session, unit: &str) -> (u64, u64) {
     (time("ExecMainStartTimestampMonotonic"), time("ActiveEnterTimestampMonotonic"))
 }
 
-fn unit_of(session: &Session, worker: &str) -> String {
+pub fn unit_of(session: &Session, worker: &str) -> String {
     let prefix = format!("tq-worker@{worker}-");
     let unit = session.workers().into_keys().find(|unit| unit.starts_with(&prefix));
     unit.unwrap_or_else(|| panic!("{worker} has no unit"))

@@ -6,6 +6,7 @@ pub mod access_log;
 pub mod admin;
 pub mod build;
 pub mod config;
+pub mod control_group;
 pub mod ctl;
 pub mod daemon;
 pub mod dev;

@@ -18,6 +18,7 @@ use super::{
     LaunchError, Launcher, LauncherConfig, LiveUnit, Output, StartRequest, UnitEvent, Usage, facts,
     policy,
 };
+use crate::control_group::ControlGroup;
 use crate::ids::UnitName;
 use crate::store::digest::DigestCache;
 
@@ -159,6 +160,13 @@ impl Launcher for BusLauncher {
 
     async fn list(&self) -> Result<Vec<LiveUnit>, LaunchError> {
         self.session()?.list(&self.config.load_full()).await.map_err(disconnected)
+    }
+
+    async fn control_group(&self, unit: &UnitName) -> Option<ControlGroup> {
+        self.session().ok()?.control_group(unit).await.unwrap_or_else(|error| {
+            tracing::debug!(%unit, %error, "no control group");
+            None
+        })
     }
 
     fn events(&self) -> mpsc::Receiver<UnitEvent> {

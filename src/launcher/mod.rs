@@ -29,6 +29,7 @@ use std::future::Future;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use crate::control_group::ControlGroup;
 use crate::ids::{CommitId, Generation, Md5, Port, UnitName, WorkerName};
 pub use config::{LauncherConfig, Output};
 pub use usage::Usage;
@@ -76,6 +77,8 @@ pub struct LiveUnit {
     pub fingerprint: Md5,
     /// Its main process.
     pub main_pid: Option<u32>,
+    /// Where its processes are; `None` where groups are not of the unified hierarchy.
+    pub control_group: Option<ControlGroup>,
     /// Where it stands.
     pub state: UnitState,
 }
@@ -171,6 +174,10 @@ pub trait Launcher: Send + Sync + 'static {
 
     /// All worker units there are.
     fn list(&self) -> impl Future<Output = Result<Vec<LiveUnit>, LaunchError>> + Send;
+
+    /// In which control group a unit's processes are; `None` where that cannot be told now. A later
+    /// [`list`](Self::list) may tell.
+    fn control_group(&self, unit: &UnitName) -> impl Future<Output = Option<ControlGroup>> + Send;
 
     /// The stream of events; taken once, before the first start.
     fn events(&self) -> mpsc::Receiver<UnitEvent>;

@@ -13,6 +13,7 @@ use super::remote::Remote;
 use super::signals::match_rules;
 use super::systemd1::{ManagerProxy, ServiceProxy, UnitEntry, uncached};
 use super::{LaunchError, LauncherConfig, LiveUnit, Source, UnitState, Usage, unit};
+use crate::control_group::ControlGroup;
 use crate::ids::{Generation, UnitName};
 
 /// How long systemd may take to answer. It answers in milliseconds, but for a daemon-reload of a
@@ -160,16 +161,18 @@ impl Session {
         let mut units = Vec::new();
         for entry in entries {
             let Some(state) = entry.state() else { continue };
-            let (environment, main_pid) = match self.read(&entry).await {
+            let (environment, main_pid, group) = match self.read(&entry).await {
                 // It has gone since: looking at a dead unit shows an empty one.
-                Ok((environment, 0)) if environment.is_empty() => continue,
+                Ok((environment, 0, _)) if environment.is_empty() => continue,
                 Err(error) if is_gone(&error) => continue,
                 read => read?,
             };
             let environment = Environment::new(&environment);
             let parsed = entry.name.parse().ok();
             match parsed.and_then(|unit| environment.unit(unit, main_pid, state)) {
-                Some((unit, base)) if config.owns(&unit, base) => units.push(unit),
+                Some((unit, base)) if config.owns(&unit, base) => {
+                    units.push(LiveUnit { control_group: ControlGroup::at(&group), ..unit });
+                }
                 // Another server's, on the same manager.
                 Some((unit, base)) => tracing::debug!(unit = %unit.unit, base, "not ours"),
                 None => tracing::warn!(
@@ -215,9 +218,20 @@ impl Session {
         Ok(Usage::new(memory, cpu, tasks))
     }
 
-    async fn read(&self, entry: &UnitEntry) -> zbus::Result<(Vec<String>, u32)> {
+    /// In which control group a unit's processes are.
+    pub(super) async fn control_group(
+        &self,
+        unit: &UnitName,
+    ) -> zbus::Result<Option<ControlGroup>> {
+        let path = self.manager().await?.get_unit(&unit.to_string()).await?;
+        let service: ServiceProxy<'_> = uncached(&self.connection, path.as_str()).await?;
+        Ok(ControlGroup::at(&service.control_group().await?))
+    }
+
+    /// Its environment, main process and control group.
+    async fn read(&self, entry: &UnitEntry) -> zbus::Result<(Vec<String>, u32, String)> {
         let service: ServiceProxy<'_> = uncached(&self.connection, entry.path.as_str()).await?;
-        Ok((service.environment().await?, service.main_pid().await?))
+        tokio::try_join!(service.environment(), service.main_pid(), service.control_group())
     }
 
     /// What an error of a call means. One that leaves open whether the call was heard ends the
@@ -296,6 +310,7 @@ impl<'e> Environment<'e> {
             generation: Generation(self.get("TQ_GENERATION")?.parse().ok()?),
             fingerprint: self.get("TQ_FINGERPRINT")?.parse().ok()?,
             main_pid: Some(main_pid).filter(|&pid| pid != 0),
+            control_group: None,
             state,
         };
         Some((unit, self.get("TQ_WORKER_BASE")?))

@@ -93,6 +93,10 @@ pub(super) trait Service {
     #[zbus(property)]
     fn bind_read_only_paths(&self) -> zbus::Result<Vec<(String, String, bool, u64)>>;
 
+    /// Its control group below the hierarchy's root; empty while it has no processes.
+    #[zbus(property)]
+    fn control_group(&self) -> zbus::Result<String>;
+
     /// Memory now, in bytes; the largest number where it is not accounted.
     #[zbus(property)]
     fn memory_current(&self) -> zbus::Result<u64>;

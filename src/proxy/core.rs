@@ -24,6 +24,7 @@ use super::static_files::Cache;
 use super::table::PublishedTable;
 use super::target::Target;
 use crate::access_log::Pen;
+use crate::control_group::SockDiag;
 
 /// On shutdown, how long a client that is silent may still begin a request: it may have sent it already,
 /// and a close would lose it. The answer then says `Connection: close`.
@@ -39,6 +40,8 @@ pub(crate) struct Core {
     pub(crate) held: Arc<HeldCount>,
     pub(crate) connections: Arc<ConnectionLimit>,
     pub(crate) pool: Pool,
+    /// Tells workers from strangers; `None` where the kernel is not to be asked.
+    pub(crate) sock_diag: Option<SockDiag>,
     pub(crate) buffers: Buffers,
     pub(crate) pipes: Pipes,
     pub(crate) encoders: Rc<Encoders>,

@@ -28,6 +28,7 @@ use super::table::PublishedTable;
 use super::tally::MAX_THREADS;
 use crate::access_log::{AccessLog, Pen};
 use crate::config::settings::{ListenerSettings, StaticSettings};
+use crate::control_group::SockDiag;
 
 /// How long streams have to end in their protocol's way once they were told to.
 pub const STREAM_GRACE: Duration = Duration::from_secs(3);
@@ -192,6 +193,18 @@ impl Drop for End {
     }
 }
 
+/// The same for all threads, so that one of them complains.
+fn sock_diag(thread: usize) -> Option<SockDiag> {
+    let opened = SockDiag::new();
+    if let (0, Err(error)) = (thread, &opened) {
+        tracing::warn!(
+            "a stranger that listens on the port of a worker that died is not told from it: {error}; \
+             tqserver.service needs AF_NETLINK in RestrictAddressFamilies="
+        );
+    }
+    opened.ok()
+}
+
 /// What a thread takes along.
 struct Thread {
     number: usize,
@@ -230,6 +243,7 @@ impl Thread {
             held: self.held,
             connections: self.connections,
             pool: Pool::default(),
+            sock_diag: sock_diag(self.number),
             buffers: Buffers::default(),
             pipes: Pipes::default(),
             encoders: Rc::default(),

@@ -145,8 +145,28 @@ impl<S: Socket> Exchange<'_, S> {
         };
         // A failure means that the worker is gone already, which the first write will tell.
         socket.set_nodelay(true).ok();
+        self.assert_no_stranger(target, &socket).map_err(SendError::Unreachable)?;
         self.connection.core.counters.upstream_connections.add(1);
         Ok(socket)
+    }
+
+    /// Invariant (a port is not an identity): nothing is written to whoever took the port of a worker
+    /// that died. Whose a connection is cannot change, so each is looked at once.
+    fn assert_no_stranger(&self, target: &Target, socket: &TcpStream) -> io::Result<()> {
+        let diag = self.connection.core.sock_diag.as_ref();
+        let (Some(diag), Some(own)) = (diag, target.control_group()) else { return Ok(()) };
+        match diag.of_peer(socket) {
+            Ok(Some(found)) if found != own => Err(io::Error::new(
+                io::ErrorKind::ConnectionRefused,
+                "another program listens on its port",
+            )),
+            // Where nobody is left the first write will tell.
+            Ok(_) => Ok(()),
+            Err(error) => {
+                tracing::debug!(worker = %target.worker, %error, "whose a connection is was not told");
+                Ok(())
+            }
+        }
     }
 }
 

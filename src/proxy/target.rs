@@ -1,8 +1,8 @@
 //! One instance of a generation as the data plane sees it: an address, and a count of the requests it owes.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::balance::{BalanceSettings, Standing};
 use super::intake::Intake;
 use super::tally::{Tallies, Tally, WorkerFigures};
+use crate::control_group::ControlGroup;
 use crate::ids::{Generation, WorkerName};
 
 /// Set in [`Target::state`] once no new request may be claimed; the other bits count claims.
@@ -24,6 +25,8 @@ pub struct Target {
     pub generation: Generation,
     /// Where it listens.
     pub addr: SocketAddr,
+    /// Where its program is, once that is known.
+    control_group: OnceLock<ControlGroup>,
     /// Claims in flight, and the draining bit.
     state: AtomicU64,
     /// How many may be in flight, and who waits.
@@ -70,6 +73,7 @@ impl Target {
             worker,
             generation,
             addr,
+            control_group: OnceLock::new(),
             state: AtomicU64::new(0),
             intake: settings.intake,
             max_requests: settings.max_requests,
@@ -126,6 +130,17 @@ impl Target {
         let max = self.intake.max_in_flight()?;
         let is_full = self.intake.somebody_waits() || self.in_flight() >= max;
         (is_full && !self.is_draining()).then_some(&self.intake)
+    }
+
+    /// From now on no connection is used at whose other end another program is.
+    pub fn set_control_group(&self, group: ControlGroup) {
+        // A unit stays in its group.
+        self.control_group.get_or_init(|| group);
+    }
+
+    /// Where its program is, if that is known.
+    pub(super) fn control_group(&self) -> Option<ControlGroup> {
+        self.control_group.get().copied()
     }
 
     /// How many requests are in flight.

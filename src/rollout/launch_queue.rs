@@ -77,6 +77,11 @@ impl<L: Launcher> LaunchQueue<L> {
         self.launcher.events()
     }
 
+    /// The launcher itself, for questions that nothing else need wait for.
+    pub fn launcher(&self) -> Arc<L> {
+        Arc::clone(&self.launcher)
+    }
+
     /// Asks for a generation.
     pub fn start(&mut self, request: StartRequest) {
         self.call(Call::Start(request));
@@ -192,6 +197,7 @@ async fn make_calls<L: Launcher>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control_group::ControlGroup;
     use crate::ids::{Generation, Port};
     use crate::launcher::{Source, UnitState};
 
@@ -211,6 +217,10 @@ mod tests {
             Ok(vec![self.0.clone()])
         }
 
+        async fn control_group(&self, _: &UnitName) -> Option<ControlGroup> {
+            None
+        }
+
         fn events(&self) -> mpsc::Receiver<UnitEvent> {
             mpsc::channel(1).1
         }
@@ -227,6 +237,7 @@ mod tests {
             generation: Generation(1),
             fingerprint: "d41d8cd98f00b204e9800998ecf8427e".parse().unwrap(),
             main_pid: None,
+            control_group: None,
             state: UnitState::Active,
         };
         let mut queue = LaunchQueue::new(Arc::new(Willing(live)), true);

@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::config::settings::{Ready, RolloutSettings};
+use crate::control_group::{ControlGroup, SockDiag};
 use crate::ids::{Port, WorkerName};
 
 /// How long one answer may take.
@@ -31,6 +32,8 @@ pub struct Probe {
     pub worker: WorkerName,
     /// Its port on 127.0.0.1.
     pub port: Port,
+    /// Where its program is; nobody else's answer counts. `None`: not known.
+    pub control_group: Option<ControlGroup>,
     /// `GET` this; any 2xx is well.
     pub path: String,
     /// When the first question is due.
@@ -47,6 +50,7 @@ enum Bad {
     Status(StatusCode),
     NotListening,
     Silent,
+    Strange,
     Broken(String),
 }
 
@@ -66,7 +70,8 @@ impl Probe {
             Ready::Notify => (Duration::ZERO, Some(ATTEMPTS_AFTER_READY)),
             Ready::Http => (settings.startup_delay, None),
         };
-        Self { worker, port, path: path.into(), delay, attempts, within: settings.start_timeout }
+        let (path, within) = (path.into(), settings.start_timeout);
+        Self { worker, port, control_group: None, path, delay, attempts, within }
     }
 
     /// Asks until the worker is well, or until it has failed, and then says what it met last.
@@ -110,6 +115,13 @@ impl Probe {
         }
     }
 
+    /// Whether the kernel says that somebody else is at the other end.
+    fn is_strange(&self, stream: &TcpStream) -> bool {
+        let Some(own) = self.control_group else { return false };
+        let found = SockDiag::new().and_then(|diag| diag.of_peer(stream));
+        matches!(found, Ok(Some(group)) if group != own)
+    }
+
     async fn ask(&self) -> Result<(), Bad> {
         timeout(ANSWER_WITHIN, self.exchange()).await.unwrap_or(Err(Bad::Silent))
     }
@@ -118,6 +130,9 @@ impl Probe {
         let broken = |error: &dyn fmt::Display| Bad::Broken(error.to_string());
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, self.port.get()));
         let stream = TcpStream::connect(addr).await.map_err(|_| Bad::NotListening)?;
+        if self.is_strange(&stream) {
+            return Err(Bad::Strange);
+        }
         let (mut sender, connection) = http1::handshake::<_, Empty<Bytes>>(TokioIo::new(stream))
             .await
             .map_err(|error| broken(&error))?;
@@ -151,6 +166,9 @@ impl fmt::Display for Bad {
             Self::NotListening => f.write_str(
                 "nobody listens there: a worker must bind 127.0.0.1 on the port given in $PORT",
             ),
+            Self::Strange => f.write_str(
+                "another program listens there: a worker's socket must be made by a process of its unit",
+            ),
             Self::Silent => f.write_str("no answer in time"),
             Self::Broken(error) => write!(f, "no HTTP answer: {error}"),
         }
@@ -167,6 +185,7 @@ mod tests {
         Probe {
             worker: "index".parse().unwrap(),
             port: Port::new(port).unwrap(),
+            control_group: None,
             path: "/health".into(),
             delay: Duration::ZERO,
             attempts,

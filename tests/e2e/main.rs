@@ -39,3 +39,4 @@ mod session;
 mod settings;
 mod soak;
 mod source_tree;
+mod strangers;

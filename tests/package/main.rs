@@ -29,5 +29,6 @@ mod system_bed {
     mod repositories;
     mod rights;
     mod scores;
+    mod strangers;
     mod upgrades;
 }

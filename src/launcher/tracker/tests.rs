@@ -114,6 +114,7 @@ fn a_listing_is_gone_on_from() {
         generation: Generation(1),
         fingerprint: Md5::new([0; 16]),
         main_pid: Some(1),
+        control_group: None,
         state: UnitState::Active,
     };
     let mut tracker = Tracker::default();

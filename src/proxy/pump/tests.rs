@@ -138,6 +138,7 @@ fn core() -> Rc<Core> {
         held: Arc::default(),
         connections: Arc::default(),
         pool: Pool::default(),
+        sock_diag: None,
         buffers: Buffers::default(),
         pipes: Pipes::default(),
         encoders: Rc::default(),

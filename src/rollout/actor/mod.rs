@@ -33,8 +33,9 @@ use super::soak::Before;
 use super::state::{DeploymentRef, HistoryEntry, Refusal, State, StateFile};
 use super::status::Snapshot;
 use crate::config::settings::{RolloutSettings, Settings};
+use crate::control_group::ControlGroup;
 use crate::ids::{UnitName, WorkerName};
-use crate::launcher::{Launcher, UnitEvent};
+use crate::launcher::{Launcher, LiveUnit, UnitEvent};
 use crate::proxy::intake::Intake;
 use crate::proxy::table::PublishedTable;
 use crate::proxy::target::Target;
@@ -53,7 +54,7 @@ enum Done {
     Loaded(Loader, Box<Result<Wanted, LoadError>>),
     LoadedLastGood(Loader, Result<Arc<Desired>, LoadError>),
     LoadedBack(Loader, Box<GoingBack>, Result<Arc<Desired>, LoadError>),
-    Probed(UnitName, Result<(), String>),
+    Probed(UnitName, Option<ControlGroup>, Result<(), String>),
     Drained(UnitName),
     WornOut(UnitName),
     Unwell(UnitName, String),
@@ -90,6 +91,8 @@ pub struct Actor<L: Launcher> {
     launches: LaunchQueue<L>,
     table: Arc<PublishedTable>,
     targets: HashMap<UnitName, Arc<Target>>,
+    /// Where the units' programs are.
+    control_groups: HashMap<UnitName, ControlGroup>,
     /// What workers take in, which their targets share.
     intakes: HashMap<WorkerName, Arc<Intake>>,
     /// What runs beside us for a unit: its probe, or the wait for its drain.
@@ -150,6 +153,7 @@ impl<L: Launcher> Actor<L> {
             launches: LaunchQueue::new(parts.launcher, parts.predecessor),
             table: parts.table,
             targets: HashMap::new(),
+            control_groups: HashMap::new(),
             intakes: HashMap::new(),
             errands: HashMap::new(),
             loader: Some(parts.loader),
@@ -255,6 +259,7 @@ impl<L: Launcher> Actor<L> {
         // Without a memory of our own, what is wanted tells best what the living may be.
         let current = current.or_else(|| wanted.as_ref().ok().map(|w| Arc::clone(&w.desired)));
         let serving = self.state.serving.clone();
+        self.identify_all(&found);
         self.step(Event::Begin { current, serving, found });
         self.loading.at_all = true;
         self.done(Done::Loaded(loader, Box::new(wanted)));
@@ -303,7 +308,8 @@ impl<L: Launcher> Actor<L> {
                 self.loaded_back(*wish, result);
                 self.load_when_asked();
             }
-            Done::Probed(unit, result) => {
+            Done::Probed(unit, group, result) => {
+                self.identify(&unit, group);
                 self.step(Event::Probed { unit, result });
             }
             Done::Drained(unit) => self.step(Event::Drained(unit)),
@@ -341,10 +347,28 @@ impl<L: Launcher> Actor<L> {
             LaunchOutcome::Stopped(unit, Err(error)) => {
                 self.warn(format!("could not stop {unit}: {error}"));
             }
-            LaunchOutcome::Listed(asked, Ok(found)) => self.step(Event::Resync { asked, found }),
+            LaunchOutcome::Listed(asked, Ok(found)) => {
+                self.identify_all(&found);
+                self.step(Event::Resync { asked, found });
+            }
             LaunchOutcome::Listed(_, Err(error)) => {
                 self.warn(format!("could not list units: {error}"))
             }
+        }
+    }
+
+    /// Notes where units' programs are, as systemd says.
+    fn identify_all(&mut self, found: &[LiveUnit]) {
+        for live in found {
+            self.identify(&live.unit, live.control_group);
+        }
+    }
+
+    fn identify(&mut self, unit: &UnitName, group: Option<ControlGroup>) {
+        let Some(group) = group else { return };
+        self.control_groups.insert(unit.clone(), group);
+        if let Some(target) = self.targets.get(unit) {
+            target.set_control_group(group);
         }
     }
 

@@ -29,8 +29,13 @@ impl<L: Launcher> Actor<L> {
             }
             Effect::Probe { unit, worker } => {
                 let probe = self.probe(&unit, &worker.settings);
-                let name = unit.clone();
-                self.errand(unit, async move { Done::Probed(name, probe.run().await) });
+                let (name, launcher) = (unit.clone(), self.launches.launcher());
+                self.errand(unit, async move {
+                    let control_group = launcher.control_group(&name).await;
+                    let probe = Probe { control_group, ..probe };
+                    let result = probe.run().await;
+                    Done::Probed(name, control_group, result)
+                });
             }
             Effect::Publish(table) => self.publish(&table),
             Effect::Drain(unit) => {
@@ -62,6 +67,7 @@ impl<L: Launcher> Actor<L> {
                 if let Some(errand) = self.errands.remove(&unit) {
                     errand.abort();
                 }
+                self.control_groups.remove(&unit);
                 self.last_lines.forget(&unit);
                 self.launches.forget(&unit);
             }
@@ -137,6 +143,9 @@ impl<L: Launcher> Actor<L> {
             max_requests: settings.max_requests - early,
         };
         let target = Target::with_settings(unit.worker.clone(), generation, addr, of_target);
+        if let Some(group) = self.control_groups.get(unit) {
+            target.set_control_group(*group);
+        }
         self.targets.insert(unit.clone(), Arc::clone(&target));
         self.watch(unit, settings, &target);
         target
@@ -162,7 +171,9 @@ impl<L: Launcher> Actor<L> {
 
     fn probe(&self, unit: &UnitName, settings: &WorkerSettings) -> Probe {
         let WorkerSettings { health_path, ready, .. } = settings;
-        Probe::of(unit.worker.clone(), unit.port, health_path, *ready, &self.rollout_settings)
+        let (worker, rollout) = (unit.worker.clone(), &self.rollout_settings);
+        let control_group = self.control_groups.get(unit).copied();
+        Probe { control_group, ..Probe::of(worker, unit.port, health_path, *ready, rollout) }
     }
 
     /// Runs something for a unit beside the actor, until it is done or the unit is forgotten. A

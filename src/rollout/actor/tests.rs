@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 
 use super::{Actor, Parts};
 use crate::config::{self, Sources};
+use crate::control_group::ControlGroup;
 use crate::ids::UnitName;
 use crate::launcher::output::OutputDir;
 use crate::launcher::{LaunchError, Launcher, LiveUnit, Output, StartRequest, UnitEvent};
@@ -29,6 +30,10 @@ impl Launcher for Mute {
 
     async fn list(&self) -> Result<Vec<LiveUnit>, LaunchError> {
         std::future::pending().await
+    }
+
+    async fn control_group(&self, _: &UnitName) -> Option<ControlGroup> {
+        None
     }
 
     fn events(&self) -> mpsc::Receiver<UnitEvent> {

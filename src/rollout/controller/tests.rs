@@ -800,6 +800,7 @@ fn the_living_are_adopted_and_the_rest_is_stopped() {
         generation: Generation(generation),
         fingerprint: Md5::new([1; 16]),
         main_pid: None,
+        control_group: None,
         state,
     };
     let found = vec![
@@ -949,6 +950,7 @@ fn a_generation_that_was_adopted_with_gaps_is_completed() {
         generation: Generation(generation),
         fingerprint: Md5::new([1; 16]),
         main_pid: None,
+        control_group: None,
         state: UnitState::Active,
     };
     let found = vec![live(9000, 4), live(9001, 4), live(9002, 5)];
@@ -977,6 +979,7 @@ fn of_more_instances_than_are_wanted_those_that_served_are_adopted() {
         generation: Generation(4),
         fingerprint: Md5::new([1; 16]),
         main_pid: None,
+        control_group: None,
         state: UnitState::Active,
     };
     // The successor of one that was worn out, and that.
@@ -1122,6 +1125,7 @@ proptest! {
                         generation: t.generation,
                         fingerprint: t.fingerprint,
                         main_pid: None,
+                        control_group: None,
                         state: match t.phase() {
                             Phase::Starting { .. } => UnitState::Activating,
                             Phase::Stopping { .. } => UnitState::Deactivating,

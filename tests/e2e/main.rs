@@ -10,6 +10,7 @@ mod support;
 
 mod access_log;
 mod browser;
+mod clock;
 mod command_line;
 mod crashes;
 mod deploy;

@@ -24,6 +24,7 @@ mod system_bed {
     mod deploys;
     mod https;
     mod installs;
+    mod networks;
     mod privileges;
     mod removal;
     mod repositories;

@@ -20,10 +20,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     // tq-launcher is a program of its own below it, with a log and a version.
     ("launcher", &["ids", "config", "store", "sd", "version", "control_group"]),
     ("rollout", &["ids", "config", "store", "tls", "proxy", "launcher", "sd", "control_group"]),
+    ("check", &["ids", "config", "store", "launcher", "rollout"]),
     ("build", &["ids", "config", "store", "version"]),
     ("admin", &["ids", "config"]),
     ("dev", &["ids", "config", "build", "watch", "proxy", "rollout", "admin"]),
-    ("ctl", &["ids", "config", "store", "build", "admin", "version"]),
+    ("ctl", &["ids", "config", "store", "build", "check", "admin", "version"]),
     (
         "daemon",
         &[

@@ -13,6 +13,7 @@ pub mod discover;
 mod document;
 mod editor;
 mod effective;
+pub mod environment_file;
 pub mod grants;
 mod https;
 mod instances;

@@ -13,6 +13,7 @@ use output::{ColorChoice, JsonLayout, Output};
 use crate::version::VERSION_LINE;
 
 pub mod build;
+pub mod check;
 pub mod client;
 pub mod deploy;
 pub mod dev;
@@ -150,6 +151,13 @@ pub enum Verb {
     /// tag, and all that tqserver needs: what is wanted, serves, served well last, is pinned or still
     /// runs. Where tqserver does not answer, nothing is removed.
     Prune(prune::PruneArgs),
+    /// Say whether tqserver would take the configuration and what it leads to
+    ///
+    /// Reads what tqserver would read, and as tqserver does: server.yaml, deployment.yaml, each worker's
+    /// worker.yaml, the manifest, and all of the deployment that it names. In a project that is what is
+    /// served in development and in production; elsewhere what this host's tqserver would serve.
+    /// Writes nothing and asks no tqserver. Exit code 1: there is an error; a warning is none.
+    Check(check::CheckArgs),
     /// Check this machine and this project, and say what mends them
     ///
     /// Changes nothing. With --quiet, prints only what is wrong; with --verbose, also paths and who
@@ -196,6 +204,7 @@ fn run(cli: &Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Restart(args) => block_on(restart::run(args, &client(&cli.globals, out), out)),
         Verb::Reload(args) => block_on(reload::run(args, &client(&cli.globals, out), out)),
         Verb::HostSession(args) => host::run(args),
+        Verb::Check(args) => check::run(args, cli.globals.root.as_deref(), out),
         Verb::Doctor(args) => {
             block_on(doctor::run(args, cli.globals.root(), &cli.globals.client(), out))
         }

@@ -30,7 +30,7 @@ fn of<T: JsonSchema>(title: &str) -> Value {
 }
 
 /// Every published document: the name of its file, and its schema.
-fn documents() -> [(&'static str, Value); 19] {
+fn documents() -> [(&'static str, Value); 20] {
     [
         ("status", of::<api::Status>("tqctl status, tqctl rollout, GET /v1/status")),
         ("verdict", of::<api::ReloadVerdict>("tqctl reload --wait, tqctl restart")),
@@ -50,6 +50,7 @@ fn documents() -> [(&'static str, Value); 19] {
         ("prune", of::<prune::Document<'_>>("tqctl prune")),
         ("new", of::<new::Document<'_>>("tqctl new")),
         ("migrate", of::<migrate::Document<'_>>("tqctl migrate")),
+        ("check", of::<crate::check::Report>("tqctl check")),
         ("doctor", of::<doctor::Report>("tqctl doctor")),
     ]
 }

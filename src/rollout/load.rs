@@ -31,6 +31,9 @@ use crate::store::signature::{Gate, LEDGER, SignatureError};
 use crate::store::verify::{Scope, VerifyError, verify};
 use crate::tls::{Certificates, TlsError, TlsLoader};
 
+/// The name of the file of remembered digests.
+const DIGESTS: &str = "digests.json";
+
 /// Reads what is wanted. Keeps the digests of files it has seen, so that looking again costs a
 /// stat for each.
 #[derive(Debug)]
@@ -39,8 +42,8 @@ pub struct Loader {
     output: Output,
     scope: Scope,
     digests: DigestCache,
-    digests_file: PathBuf,
-    ledger: PathBuf,
+    /// Where digests are remembered, and the ledger of admitted deployments; `None` where it only looks.
+    state_dir: Option<PathBuf>,
     held_back: Arc<HeldBack>,
     tls: TlsLoader,
     wish: Option<Wish>,
@@ -114,11 +117,16 @@ impl Loader {
     /// A loader of the given configuration, for workers whose output goes to `output`. Deployments
     /// are verified as far as `scope` goes, and digests remembered in `state_dir`.
     pub fn new(sources: Sources, output: Output, scope: Scope, state_dir: &Path) -> Self {
-        let digests_file = state_dir.join("digests.json");
-        let digests = DigestCache::load(&digests_file);
-        let ledger = state_dir.join(LEDGER);
-        let (held_back, tls) = (Arc::default(), TlsLoader::default());
-        Self { sources, output, scope, digests, digests_file, ledger, held_back, tls, wish: None }
+        let digests = DigestCache::load(&state_dir.join(DIGESTS));
+        let state_dir = Some(state_dir.to_owned());
+        Self { digests, state_dir, ..Self::looking_only(sources, output, scope) }
+    }
+
+    /// The same, but it remembers nothing and writes nothing. An old deployment that is signed is as good
+    /// as a new one then.
+    pub fn looking_only(sources: Sources, output: Output, scope: Scope) -> Self {
+        let (digests, held_back, tls) = Default::default();
+        Self { sources, output, scope, digests, state_dir: None, held_back, tls, wish: None }
     }
 
     /// Reads certificates as well, if `tls` has a listener for them.
@@ -143,8 +151,10 @@ impl Loader {
             Mode::Prod => self.deployed(&loaded.settings, &launcher)?,
             Mode::Dev => self.in_tree(&loaded.settings, &launcher)?,
         };
-        if let Err(error) = self.digests.save(&self.digests_file) {
-            tracing::debug!("{}: {error}", self.digests_file.display());
+        if let Some(file) = self.state_dir.as_ref().map(|dir| dir.join(DIGESTS))
+            && let Err(error) = self.digests.save(&file)
+        {
+            tracing::debug!("{}: {error}", file.display());
         }
         let mut warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
         warnings.extend(tls.warnings);
@@ -201,8 +211,17 @@ impl Loader {
         deployment: &Deployment,
     ) -> Result<(), LoadError> {
         let Some(keyring) = &settings.deployments.keyring else { return Ok(()) };
-        let gate = Gate::new(keyring, &self.ledger);
-        Ok(gate.admit(deploy, deployment, Timestamp::now())?)
+        let gate = self.gate(keyring);
+        match self.state_dir {
+            Some(_) => gate.admit(deploy, deployment, Timestamp::now())?,
+            None => drop(gate.authentic(deploy, deployment)?),
+        }
+        Ok(())
+    }
+
+    fn gate(&self, keyring: &Path) -> Gate {
+        let ledger = self.state_dir.as_ref().map(|dir| dir.join(LEDGER));
+        Gate::new(keyring, ledger.unwrap_or_default())
     }
 
     fn deployed(
@@ -246,8 +265,9 @@ impl Loader {
             verify(deploy, &deployment, self.scope, &mut self.digests, Timestamp::now())
                 .map_err(|error| refused(&error))?;
             if let Some(keyring) = keyring {
-                let gate = Gate::new(keyring, &self.ledger);
-                gate.authentic(deploy, &deployment).map_err(|error| refused(&error))?;
+                self.gate(keyring)
+                    .authentic(deploy, &deployment)
+                    .map_err(|error| refused(&error))?;
             }
             found.push(Pinned { target, pin, deployment });
         }

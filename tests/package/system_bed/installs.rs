@@ -3,6 +3,7 @@
 use rstest::rstest;
 
 use crate::machine::{DEPLOYER, Debian, Machine, said};
+use crate::support::deployments::worker;
 
 /// What a worker's unit must say of its sandbox.
 const SANDBOX: &[(&str, &str)] = &[
@@ -35,6 +36,20 @@ fn the_doctor_sees_whether_workers_could_be_started() {
     let output = machine.as_user(DEPLOYER, "cd / && tqctl doctor");
     let (found, socket) = (said(&output), "/run/tqserver/control.sock");
     assert!(found.contains(&format!("you may not ask it ({socket})")), "{found}");
+}
+
+#[test]
+fn a_configuration_can_be_checked_before_it_is_loaded() {
+    let machine = Machine::with_tqserver(Debian::Bookworm);
+    machine.deploy('1', &[worker("index", "well")]);
+    let check = "cd /root && tqctl check";
+    assert_eq!(machine.shell(check).trim(), "✓ prod  1111111: index at /");
+    // A variable that the units load.
+    machine.shell("echo 'server: {port: \"${HTTP_PORT}\"}' >/etc/tqserver/server.yaml");
+    machine.shell("echo HTTP_PORT=eighty >>/etc/default/tqserver");
+    let found = machine.shell(&format!("{check} || echo exit $?"));
+    assert!(found.contains("/etc/tqserver/server.yaml:1:16: `server.port` must be"), "{found}");
+    assert!(found.contains("exit 1"), "{found}");
 }
 
 #[rstest]

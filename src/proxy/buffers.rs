@@ -106,14 +106,13 @@ impl Inbox {
         self.buffer = Some(bytes.into());
     }
 
-    /// Reads what the socket has, but no more than `max` bytes, and says how much that was; 0 at its
-    /// end. There must be room.
+    /// Reads what the socket has, as far as there is room, and says how much that was; 0 at its end.
+    /// There must be room.
     pub(crate) fn poll_fill<S: Socket>(
         &mut self,
         cx: &mut Context<'_>,
         socket: &mut S,
         buffers: &Buffers,
-        max: usize,
     ) -> Poll<io::Result<usize>> {
         self.rest(buffers);
         if self.buffer.is_none() {
@@ -125,8 +124,7 @@ impl Inbox {
             buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, self.end - self.start);
         }
-        let end = buffer.len().min(self.end.saturating_add(max));
-        let mut room = ReadBuf::new(&mut buffer[self.end..end]);
+        let mut room = ReadBuf::new(&mut buffer[self.end..]);
         let outcome = Pin::new(socket).poll_read(cx, &mut room);
         let n = room.filled().len();
         self.end += n;
@@ -160,8 +158,7 @@ mod tests {
             let bytes: Vec<u8> = (0..10_000).map(|n| sent.wrapping_add(n as u8)).collect();
             far.write_all(&bytes).await.unwrap();
             sent = sent.wrapping_add(10_000u32 as u8);
-            passed +=
-                poll_fn(|cx| inbox.poll_fill(cx, &mut near, &buffers, usize::MAX)).await.unwrap();
+            passed += poll_fn(|cx| inbox.poll_fill(cx, &mut near, &buffers)).await.unwrap();
             let n = inbox.unread().len().min(9_999);
             for byte in &inbox.unread()[..n] {
                 assert_eq!(*byte, taken);
@@ -180,7 +177,7 @@ mod tests {
         // Of one that was just accepted the runtime assumes that it has something.
         let (mut near, _far) = pair().await;
         let (buffers, mut inbox) = (Buffers::default(), Inbox::default());
-        let fill = poll_fn(|cx| Poll::Ready(inbox.poll_fill(cx, &mut near, &buffers, usize::MAX)));
+        let fill = poll_fn(|cx| Poll::Ready(inbox.poll_fill(cx, &mut near, &buffers)));
         assert!(fill.await.is_pending());
         assert!(inbox.buffer.is_none() && buffers.spare.len() == 0);
     }

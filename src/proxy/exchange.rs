@@ -22,10 +22,6 @@ use crate::config::settings::CompressionSettings;
 /// The largest head of an answer, in bytes; a worker that sends more is answered for with 502.
 pub(super) const MAX_RESPONSE_HEAD: usize = 256 << 10;
 
-/// How much is read at once while the head of an answer is awaited, in bytes. Most answers are here as
-/// a whole then; what follows of a large one need not be copied.
-const HEAD_BYTES: usize = 20 << 10;
-
 /// A connection to a worker.
 pub(crate) type Upstream = Leg<TcpStream>;
 
@@ -224,7 +220,7 @@ impl<'a, S: Socket> Exchange<'a, S> {
         upstream: &mut Upstream,
     ) -> Result<bool, Lost> {
         loop {
-            match upstream.poll_fill_some(cx, HEAD_BYTES) {
+            match upstream.poll_fill(cx) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Err(error)) => return Err(Lost::Died(error)),
                 Poll::Ready(Ok(0)) => {

@@ -98,17 +98,7 @@ impl<S: Socket> Leg<S> {
 
     /// See [`Inbox::poll_fill`].
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.poll_fill_some(cx, usize::MAX)
-    }
-
-    /// The same, of no more than `max` bytes.
-    pub(crate) fn poll_fill_some(
-        &mut self,
-        cx: &mut Context<'_>,
-        max: usize,
-    ) -> Poll<io::Result<usize>> {
-        let buffers = &self.core.buffers;
-        let n = ready!(self.inbox.poll_fill(cx, &mut self.socket, buffers, max))?;
+        let n = ready!(self.inbox.poll_fill(cx, &mut self.socket, &self.core.buffers))?;
         self.received(n);
         Poll::Ready(Ok(n))
     }

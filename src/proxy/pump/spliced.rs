@@ -7,8 +7,8 @@ use crate::http1::BodyDecoder;
 use crate::proxy::socket::{Leg, Socket};
 
 /// If more than this is left of a body whose length is known, it goes on without a copy. Below, a copy
-/// costs less than the pipe.
-const SPLICED_BYTES: u64 = 32 << 10;
+/// costs less than the pipe: two system calls in place of four, and the client hears once.
+const SPLICED_BYTES: u64 = 96 << 10;
 
 impl Pump {
     /// Whether what is left of the body can and should go on without a copy. All that was read is

@@ -1,9 +1,11 @@
-//! The documents of `GET /v1/events`: what happens while a project is developed, one event each.
+//! The documents of `GET /v1/events`, one event each: what happens while a project is developed, and in
+//! production to deployments and to their generations.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{Generation, RoutePath, WorkerName};
+use super::api::LastExit;
+use crate::ids::{CommitId, Generation, RoutePath, UnitName, WorkerName};
 
 /// The header by which a client that comes back says which event it got last.
 pub const LAST_EVENT_ID: &str = "last-event-id";
@@ -155,11 +157,83 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// A rollout has begun or ended. This and the next three are told in production.
+    Rollout {
+        /// Of which deployment.
+        commit: CommitId,
+        /// What came of it.
+        outcome: RolloutOutcome,
+        /// Why it failed, if it did.
+        reason: Option<String>,
+        /// From the first start until it ended, in milliseconds; absent where it has only begun, or was
+        /// begun by a process before this one.
+        took_ms: Option<u64>,
+    },
+    /// What the manifest or the configuration asks for was refused before anything was started.
+    Refused {
+        /// The deployment; absent where the manifest or the configuration could not be read.
+        commit: Option<CommitId>,
+        /// Why.
+        reason: String,
+    },
+    /// An instance of a generation has come to another phase. One that it was in for no more than a
+    /// moment may be left out.
+    Generation {
+        /// Whose.
+        worker: WorkerName,
+        /// Which one.
+        generation: Generation,
+        /// The unit of the instance.
+        unit: UnitName,
+        /// To which phase.
+        phase: GenerationPhase,
+    },
+    /// A process of a worker has ended that nobody had asked to.
+    Died {
+        /// Whose.
+        worker: WorkerName,
+        /// How it ended.
+        exit: LastExit,
+    },
     /// Something else that people may want to know.
     Notice {
         /// A sentence.
         text: String,
     },
+}
+
+/// What came of a rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum RolloutOutcome {
+    /// Nothing yet.
+    Begun,
+    /// It serves.
+    Served,
+    /// What served before serves.
+    Failed,
+}
+
+/// Where an instance of a generation stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum GenerationPhase {
+    /// systemd was asked for it.
+    Starting,
+    /// It has said that it is ready, and is asked whether it is well.
+    Probing,
+    /// It is well, and waits for the rest of its deployment.
+    Ready,
+    /// It gets requests.
+    Serving,
+    /// It gets no more, and finishes those it has.
+    Draining,
+    /// It was told to stop.
+    Stopping,
+    /// It is no more.
+    Gone,
 }
 
 impl EventKind {
@@ -177,6 +251,10 @@ impl EventKind {
             Self::Reloaded { .. } => "reloaded",
             Self::Configuration { .. } => "configuration",
             Self::Skipped { .. } => "skipped",
+            Self::Rollout { .. } => "rollout",
+            Self::Refused { .. } => "refused",
+            Self::Generation { .. } => "generation",
+            Self::Died { .. } => "died",
             Self::Notice { .. } => "notice",
         }
     }

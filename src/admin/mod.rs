@@ -4,6 +4,7 @@ pub mod api;
 pub mod events;
 pub mod exposition;
 pub mod feed;
+pub mod metrics_port;
 pub mod retention;
 pub mod server;
 pub mod soak;

@@ -13,9 +13,10 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::UCred;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -39,7 +40,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long answers may take to leave once the daemon stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(2);
 /// The pause after an accept that failed for want of descriptors or memory.
-const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// Of an answer: a document or a stream of events.
 pub(super) type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -88,7 +89,15 @@ async fn serve_connection(stream: UnixStream, shared: Arc<Shared<impl Control>>)
         let (shared, peer) = (Arc::clone(&shared), &peer);
         async move { Ok::<_, Infallible>(answer(request, &shared, peer).await) }
     });
-    // One request a connection: an idle client must not hold one of the few.
+    serve_one(stream, service, "control socket").await;
+}
+
+/// Serves one request, to a client of `what`: an idle one must not hold one of the few connections.
+pub(super) async fn serve_one<I, S>(stream: I, service: S, what: &str)
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+    S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+{
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(READ_TIMEOUT)
@@ -96,7 +105,7 @@ async fn serve_connection(stream: UnixStream, shared: Arc<Shared<impl Control>>)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = connection.await {
-        tracing::debug!(%error, "control socket: connection ended: {error}");
+        tracing::debug!(%error, "{what}: connection ended: {error}");
     }
 }
 
@@ -240,18 +249,18 @@ fn json(status: StatusCode, document: &impl Serialize) -> Response<Body> {
     response
 }
 
-fn metrics(text: String) -> Response<Body> {
+pub(super) fn metrics(text: String) -> Response<Body> {
     let mut response = Response::new(Full::new(Bytes::from(text)).boxed_unsync());
     let content_type = HeaderValue::from_static(exposition::CONTENT_TYPE);
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response
 }
 
-fn refuse(status: StatusCode, error: String) -> Response<Body> {
+pub(super) fn refuse(status: StatusCode, error: String) -> Response<Body> {
     json(status, &ApiError { error })
 }
 
-fn method_not_allowed(allowed: &'static str) -> Response<Body> {
+pub(super) fn method_not_allowed(allowed: &'static str) -> Response<Body> {
     let error = format!("only {allowed} is possible here");
     let mut response = refuse(StatusCode::METHOD_NOT_ALLOWED, error);
     response.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));

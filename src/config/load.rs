@@ -171,6 +171,7 @@ impl Merge<'_> {
             listener: server.listener,
             https: server.https,
             access_log: server.access_log,
+            metrics_listen: server.metrics_listen,
             static_files: server.static_files,
             rollout: workers.rollout,
             deployments: DeploymentSettings {

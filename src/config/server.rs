@@ -1,6 +1,7 @@
 //! `server.yaml`, key by key.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +28,7 @@ pub(super) struct ServerFile {
     pub(super) listener: ListenerSettings,
     pub(super) https: HttpsSettings,
     pub(super) access_log: AccessLogSettings,
+    pub(super) metrics_listen: Option<SocketAddr>,
     pub(super) static_files: StaticSettings,
     pub(super) workers: WorkersPart,
 }
@@ -55,17 +57,20 @@ pub(super) enum DiscoveryMode {
 
 /// Reads the file; relative paths start from `root`.
 pub(super) fn read(file: &mut Section<'_, '_>, root: &Path) -> ServerFile {
-    let (mode, listener, https, access_log, static_files) = file.section("server", |server| {
-        (
-            server.parsed("deployment_mode", parse_mode),
-            read_listener(server),
-            server.section("https", |section| https::read(section, root)),
-            server.section("access_log", |section| access_log::read(section, root)),
-            server.section("static", |section| read_static(section, root)),
-        )
-    });
+    let (mode, listener, https, access_log, metrics, static_files) =
+        file.section("server", |server| {
+            (
+                server.parsed("deployment_mode", parse_mode),
+                read_listener(server),
+                server.section("https", |section| https::read(section, root)),
+                server.section("access_log", |section| access_log::read(section, root)),
+                server.section("metrics", |section| section.parsed("listen", loopback)),
+                server.section("static", |section| read_static(section, root)),
+            )
+        });
     let workers = file.section("workers", |section| read_workers(section, root));
-    ServerFile { mode, listener, https, access_log, static_files, workers }
+    let metrics_listen = metrics.map(|found| found.value);
+    ServerFile { mode, listener, https, access_log, metrics_listen, static_files, workers }
 }
 
 /// `dev` or `prod`.
@@ -74,6 +79,20 @@ pub(super) fn parse_mode(text: &str) -> Result<Mode, String> {
         "dev" => Ok(Mode::Dev),
         "prod" => Ok(Mode::Prod),
         other => Err(format!("{other:?} is not a mode; it is dev or prod")),
+    }
+}
+
+/// An address and port that only this machine can reach.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let addr: SocketAddr = text
+        .parse()
+        .map_err(|_| format!("{text:?} is not an address with a port, as 127.0.0.1:9464"))?;
+    match addr.ip().is_loopback() && addr.port() != 0 {
+        true => Ok(addr),
+        false => Err(format!(
+            "{addr} is not on loopback, as 127.0.0.1:9464 is: the numbers are for this machine alone; \
+             for others put a proxy that asks who they are before it"
+        )),
     }
 }
 

@@ -54,6 +54,8 @@ pub struct Settings {
     pub https: HttpsSettings,
     /// What is written of each request.
     pub access_log: AccessLogSettings,
+    /// Where `GET /metrics` is answered beside the control socket: an address of loopback.
+    pub metrics_listen: Option<SocketAddr>,
     /// `/static/…`.
     pub static_files: StaticSettings,
     /// Ports, delays and limits of generations.

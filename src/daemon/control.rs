@@ -372,7 +372,7 @@ fn kind_and_code(exit: &ExitSnapshot) -> (ExitKind, Option<i32>) {
     }
 }
 
-fn last_exit(exit: &ExitSnapshot) -> LastExit {
+pub(super) fn last_exit(exit: &ExitSnapshot) -> LastExit {
     let (kind, code) = kind_and_code(exit);
     LastExit {
         kind,

@@ -10,6 +10,7 @@ mod https;
 mod lease;
 mod metrics;
 mod paths;
+mod production;
 mod reloads;
 mod retention;
 mod running;

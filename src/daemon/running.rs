@@ -1,11 +1,13 @@
 //! The parts of the daemon while they run, and the two ways in which they end.
 
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
@@ -19,7 +21,7 @@ use super::https::Https;
 use super::reloads::Reloads;
 use super::samples::Samples;
 use super::steps::Steps;
-use super::{Args, follow, paths, retention};
+use super::{Args, follow, paths, production, retention};
 use crate::access_log::AccessLog;
 use crate::admin;
 use crate::admin::api::Control as _;
@@ -49,6 +51,7 @@ pub(super) struct Prepared<'a> {
     paths: &'a paths::Paths,
     settings: &'a Settings,
     sockets: InheritedSockets,
+    metrics: Option<TcpListener>,
     https: Https,
     output: Output,
     launcher: Arc<BusLauncher>,
@@ -99,9 +102,10 @@ impl<'a> Prepared<'a> {
         if sockets.control.is_none() {
             sockets.control = Some(paths.bind_control()?);
         }
+        let metrics = settings.metrics_listen.map(bind_metrics).transpose()?;
         let program = Program::of_process().context("cannot tell which program this is")?;
         let program = Arc::new(program);
-        Ok(Self { args, paths, settings, sockets, https, output, launcher, program })
+        Ok(Self { args, paths, settings, sockets, metrics, https, output, launcher, program })
     }
 
     /// Starts the parts. With a `predecessor` connections are accepted only once we serve what it
@@ -112,7 +116,8 @@ impl<'a> Prepared<'a> {
         predecessor: Option<Arc<Predecessor>>,
         in_foreground: bool,
     ) -> anyhow::Result<Daemon> {
-        let Self { args, paths, settings, sockets, https, output, launcher, program } = self;
+        let Self { args, paths, settings, sockets, metrics, https, output, launcher, program } =
+            self;
         let serving = match &predecessor {
             Some(predecessor) => predecessor.our_turn().await?,
             None => Vec::new(),
@@ -203,7 +208,7 @@ impl<'a> Prepared<'a> {
             rollout.clone(),
             reloads.clone(),
             observed,
-            feed,
+            feed.clone(),
             rebuild,
             settings.mode,
             deployments,
@@ -212,6 +217,10 @@ impl<'a> Prepared<'a> {
         let listener = tokio::net::UnixListener::from_std(control_socket)?;
         let server = admin::server::serve(listener, Arc::clone(&control), stopping.clone());
         let control_server = tasks.spawn(server);
+        if let Some(listener) = metrics {
+            let port = admin::metrics_port::serve(listener, Arc::clone(&control), stopping.clone());
+            followers.spawn(port);
+        }
         let predecessor = match predecessor {
             Some(predecessor) => {
                 let within = predecessor.retires().await?;
@@ -232,6 +241,7 @@ impl<'a> Prepared<'a> {
         followers.spawn(follow::status(rollout.clone()));
         if settings.mode == Mode::Prod {
             followers.spawn(retention::stamp(rollout.clone(), paths.served_stamp()));
+            followers.spawn(production::tell(rollout.clone(), feed));
         }
         followers.spawn(follow::certificates(https.published));
         if let Some(limit) = Notifier.watchdog() {
@@ -252,6 +262,18 @@ impl<'a> Prepared<'a> {
             predecessor,
         })
     }
+}
+
+/// Listens at `server.metrics.listen`, beside the process before this one during a handover.
+fn bind_metrics(addr: SocketAddr) -> anyhow::Result<TcpListener> {
+    let bind = || {
+        let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.set_reuseport(true)?;
+        socket.bind(addr)?;
+        socket.listen(16)
+    };
+    bind().with_context(|| format!("server.metrics.listen: cannot listen on {addr}"))
 }
 
 impl Daemon {

@@ -1,13 +1,16 @@
 //! What an operator sees of workers' work.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
 
 use serde_json::Value;
 
-use crate::project::{Project, worker};
-use crate::rollout::serving;
-use crate::session::{PATIENCE, Session};
+use crate::project::{Project, commit, worker};
+use crate::rollout::{empty, serving};
+use crate::session::{PATIENCE, Session, send};
 use crate::support::bed::Kind;
+use crate::support::published;
 use crate::support::wait::await_until;
 
 /// A worker in a status document.
@@ -88,6 +91,50 @@ fn metrics_count_requests_and_no_client_makes_a_series() {
     });
 }
 
+/// The last of the session's ports: workers get the first ones.
+fn metrics_port(session: &Session) -> u16 {
+    *session.worker_ports().end()
+}
+
+#[test]
+fn metrics_are_on_a_port_of_loopback_if_configured() {
+    let (project, session) = empty();
+    let port = metrics_port(&session);
+    project
+        .configure(&format!("  metrics: {{listen: '127.0.0.1:{port}'}}\n"), &session.range_yaml());
+    project.deploy('1', &[worker("index", "well")]);
+    assert_eq!(session.get("/").status, 200);
+    let ask = |head: &str| send(([127, 0, 0, 1], port).into(), &format!("{head}\r\n\r\n")).unwrap();
+    let answer = ask("GET /metrics HTTP/1.1\r\nHost: localhost");
+    assert_eq!(answer.status, 200);
+    assert!(answer.head.contains("text/plain"), "{}", answer.head);
+    assert!(answer.body.contains("tqserver_worker_requests_total{worker=\"index\"} 1\n"));
+    for (head, status) in [
+        ("GET /v1/status HTTP/1.1\r\nHost: localhost", 404),
+        ("POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0", 405),
+        ("GET /metrics HTTP/1.1\r\nHost: evil.example", 421),
+    ] {
+        assert_eq!(ask(head).status, status, "{head}");
+    }
+    // Whoever comes next has it as well, also before the one before has gone.
+    session.systemctl(&["restart", "tqserver.service"]);
+    assert_eq!(session.get("/").status, 200);
+    assert_eq!(ask("GET /metrics HTTP/1.1\r\nHost: localhost").status, 200);
+}
+
+#[test]
+fn a_port_for_metrics_that_is_taken_is_said_at_the_start() {
+    let (project, session) = empty();
+    let port = metrics_port(&session);
+    let _stranger = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    project
+        .configure(&format!("  metrics: {{listen: '127.0.0.1:{port}'}}\n"), &session.range_yaml());
+    session.try_systemctl(&["start", "tqserver.service"]);
+    await_until("the reason", PATIENCE, || {
+        session.log().contains(&format!("server.metrics.listen: cannot listen on 127.0.0.1:{port}"))
+    });
+}
+
 #[test]
 fn a_restart_switches_to_a_new_generation_and_leaves_the_others() {
     let (_project, session) = serving();
@@ -104,6 +151,69 @@ fn a_restart_switches_to_a_new_generation_and_leaves_the_others() {
     assert_eq!(unknown.status.code(), Some(7));
     let said = String::from_utf8_lossy(&unknown.stdout).into_owned();
     assert!(said.contains("no worker nobody is deployed"), "{said}");
+}
+
+/// The events that a client hears, each by its schema, until `last` says that one is the last.
+fn events_until(
+    session: &Session,
+    act: impl FnOnce(),
+    last: impl Fn(&Value) -> bool,
+) -> Vec<Value> {
+    let mut curl = session.events();
+    let lines = BufReader::new(curl.stdout.take().unwrap()).lines().map_while(Result::ok);
+    act();
+    let mut events = Vec::new();
+    for line in lines {
+        let Some(data) = line.strip_prefix("data: ") else { continue };
+        events.push(published::document("event", data.as_bytes()));
+        if last(events.last().unwrap()) {
+            break;
+        }
+    }
+    curl.kill().unwrap();
+    curl.wait().unwrap();
+    events
+}
+
+/// The phases that a generation of a worker came to.
+fn phases(events: &[Value], worker: &str, generation: u64) -> Vec<String> {
+    let of_it = events.iter().filter(|it| {
+        it["kind"] == "generation" && it["worker"] == worker && it["generation"] == generation
+    });
+    of_it.map(|it| it["phase"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn rollouts_and_deaths_are_heard_as_they_happen() {
+    let (project, session) = serving();
+    let is_gone =
+        |it: &Value| it["phase"] == "gone" && it["worker"] == "index" && it["generation"] == 1;
+    let deploy = || _ = project.deploy('2', &[worker("index", "better"), worker("api", "well")]);
+    let events = events_until(&session, deploy, is_gone);
+    let index = phases(&events, "index", 2);
+    let position = |phase: &str| index.iter().position(|it| it == phase);
+    assert!(
+        position("starting") < position("serving") && position("serving").is_some(),
+        "{index:?}"
+    );
+    assert!(phases(&events, "index", 1).ends_with(&["gone".to_owned()]), "{events:#?}");
+    assert!(!phases(&events, "api", 1).contains(&"gone".to_owned()), "it runs on");
+    let second = commit('2');
+    let rollouts: Vec<_> = events.iter().filter(|it| it["commit"] == second.as_str()).collect();
+    let outcomes: Vec<_> = rollouts.iter().map(|it| it["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["begun", "served"]);
+    assert!(rollouts[1]["took_ms"].is_number(), "{}", rollouts[1]);
+
+    let crash =
+        "POST /crash HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let act = || _ = session.send(crash);
+    let events = events_until(&session, act, |it| it["kind"] == "died");
+    let exit = &events.last().unwrap()["exit"];
+    assert_eq!((&exit["kind"], &exit["code"]), (&"signal".into(), &9.into()), "{exit}");
+
+    fs::write(project.manifest(), "nonsense").unwrap();
+    let events = events_until(&session, || (), |it| it["kind"] == "refused");
+    assert!(events.last().unwrap()["reason"].as_str().unwrap().contains("manifest.json"));
 }
 
 mod system_bed {

@@ -130,7 +130,11 @@ impl Renderer {
     fn lines(&mut self, event: &Event) -> Vec<String> {
         let at = event.at;
         match &event.what {
-            EventKind::Watching { .. } => Vec::new(),
+            EventKind::Watching { .. }
+            | EventKind::Rollout { .. }
+            | EventKind::Refused { .. }
+            | EventKind::Generation { .. }
+            | EventKind::Died { .. } => Vec::new(),
             EventKind::Changed { worker, paths, more } => {
                 let paths = listed(paths, *more, worker.as_ref());
                 vec![self.of(at, worker.as_ref(), format_args!("changed {paths}"))]
@@ -295,7 +299,10 @@ fn concerned(what: &EventKind) -> Vec<&WorkerName> {
         | EventKind::Unchanged { .. }
         | EventKind::Configuration { .. }
         | EventKind::Skipped { .. }
+        | EventKind::Rollout { .. }
+        | EventKind::Refused { .. }
         | EventKind::Notice { .. } => Vec::new(),
+        EventKind::Generation { worker, .. } | EventKind::Died { worker, .. } => vec![worker],
     }
 }
 

@@ -15,6 +15,8 @@ fn a_fresh_server_is_ready_and_says_what_to_do() {
     assert!(answer.head.to_lowercase().contains("\r\nretry-after: "), "{}", answer.head);
     assert!(answer.body.contains(ADVICE) && answer.body.contains("tqctl build"), "{}", answer.body);
     assert!(!answer.body.contains(project.path().to_str().unwrap()), "{}", answer.body);
+    // Returns once the start that the request caused is over.
+    session.systemctl(&["start", "tqserver.service"]);
     let state = session.systemctl(&["show", "--value", "-p", "ActiveState", "tqserver.service"]);
     assert_eq!(state.trim(), "active");
     let status = session.failing_reload();

@@ -172,12 +172,6 @@ impl<'a, S: Socket> Exchange<'a, S> {
             return Poll::Ready(Ok(()));
         }
         let client = &mut self.client.leg;
-        // Interim answers go on at once. Should the client take none, the answer itself will tell.
-        if !self.download.ours().is_empty()
-            && let Poll::Ready(Err(_)) = self.download.poll_flush(cx, client)
-        {
-            return Poll::Ready(Err(Lost::Gone));
-        }
         if self.sent_at.is_some() && !self.is_refused && client.poll_hung_up(cx).is_ready() {
             return Poll::Ready(Err(Lost::Gone));
         }
@@ -220,6 +214,13 @@ impl<'a, S: Socket> Exchange<'a, S> {
         upstream: &mut Upstream,
     ) -> Result<bool, Lost> {
         loop {
+            // Interim answers go on at once, however fast the next ones come. Should the client take
+            // none, the answer itself will tell.
+            if !self.download.ours().is_empty()
+                && let Poll::Ready(Err(_)) = self.download.poll_flush(cx, &mut self.client.leg)
+            {
+                return Err(Lost::Gone);
+            }
             match upstream.poll_fill(cx) {
                 Poll::Pending => return Ok(false),
                 Poll::Ready(Err(error)) => return Err(Lost::Died(error)),

@@ -500,7 +500,7 @@ async fn interim_answers_that_nobody_takes_do_not_fill_the_memory() {
 
     let (bed, worker) = Bed::and_worker().await;
     let mut client = bed.client().await;
-    client.get("/").await;
+    client.send("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
     let (_, mut upstream) = worker.request().await;
     let hint = format!("HTTP/1.1 103 Early Hints\r\nLink: {}\r\n\r\n", "x".repeat(1000));
     let flood = hint.repeat(100);
@@ -510,13 +510,11 @@ async fn interim_answers_that_nobody_takes_do_not_fill_the_memory() {
         written += flood.len();
         assert!(written < 64 << 20, "nobody minds");
     }
-    // The client sees whole interim answers, then at most one that is cut off.
-    let seen = client.rest().await;
-    let seen = String::from_utf8_lossy(&seen);
-    let rest = seen.trim_start_matches("HTTP/1.1 103 Early Hints\r\nLink: ");
+    // The client sees whole interim answers, then one that is cut off, or a whole refusal.
+    let seen = String::from_utf8(client.rest().await).unwrap();
+    let rest = seen.trim_start_matches(&hint);
     assert!(rest.len() < seen.len());
-    for part in seen.split("\r\n\r\n").filter(|part| !part.is_empty()) {
-        assert_eq!(part.matches("HTTP/1.1").count(), 1, "an answer begins within another: {part}");
-    }
+    let is_cut = hint.starts_with(rest);
+    assert!(is_cut || rest.starts_with("HTTP/1.1 502 "), "an answer within another: {rest}");
     others_are_unharmed(&bed, &worker).await;
 }

@@ -3,13 +3,13 @@
 //!
 //! ```sh
 //! [ROWS=64b_64,post16k] [PEERS=nginx,haproxy] [ROUNDS=9] [TURN_MS=2000] [REQUESTS=10000000] \
-//!     [BENCH=short] [TQSERVER_BIN=/a/released/tqserver] [PINGORA=/its/program] [LOCK=/a/file] \
+//!     [BENCH=short] [WORKERS=90] [TQSERVER_BIN=/a/released/tqserver] [PINGORA=/its/program] [LOCK=/a/file] \
 //!     cargo bench --bench proxy
 //! ```
 //!
 //! `ROWS` names rows of rows.rs, and `memory`, `work` (system calls, instructions, allocations) and
 //! `flat` (memory over `REQUESTS` requests, which has to stay as it is). `TQSERVER_BIN` is measured in place of what cargo has
-//! built. `LOCK` is locked (flock) while it measures, for machines on which others do.
+//! built. `WORKERS` are others beside the one that is asked. `LOCK` is locked (flock) while it measures, for machines on which others do.
 //! nginx, haproxy and caddy have to be installed: `benches/proxy/install` does that.
 
 // A report is the point of it, and the tests' parts that it is made of have more than it uses.

@@ -42,6 +42,7 @@ pub mod proxy_protocol;
 mod pump;
 mod redirect;
 mod respond;
+mod route_index;
 mod routing;
 mod service;
 mod socket;

@@ -23,6 +23,7 @@ const MAX_IDLE: usize = 512;
 /// Idle connections by target, the last used first, so that the rest may age and go.
 #[derive(Default)]
 pub(crate) struct Pool {
+    /// By address in memory, as there may be many.
     targets: RefCell<Vec<PooledTarget>>,
 }
 
@@ -48,18 +49,19 @@ fn is_readable(socket: &TcpStream) -> bool {
     known.is_ready() && !socket.try_read(&mut [0]).is_err_and(|error| would_block(&error))
 }
 
-impl PooledTarget {
-    /// An address is not enough: a port is used again by later generations and instances.
-    fn is(&self, target: &Target) -> bool {
-        std::ptr::eq(&*self.target, target)
-    }
+/// Where `target` is among those that are kept, or would be. An address to connect to is not enough to
+/// know it by: a port is used again by later generations and instances.
+fn place(targets: &[PooledTarget], target: &Target) -> Result<usize, usize> {
+    let address = std::ptr::from_ref(target);
+    targets.binary_search_by_key(&address, |pooled| Arc::as_ptr(&pooled.target))
 }
 
 impl Pool {
     /// The most recently used connection to `target` that still seems alive.
     pub(crate) fn checkout(&self, target: &Target, now: Instant) -> Option<TcpStream> {
         let mut targets = self.targets.borrow_mut();
-        let pooled = targets.iter_mut().find(|pooled| pooled.is(target))?;
+        let at = place(&targets, target).ok()?;
+        let pooled = &mut targets[at];
         while let Some(idle) = pooled.idle.pop() {
             if is_usable(&idle, now) {
                 return Some(idle.0);
@@ -75,18 +77,22 @@ impl Pool {
         }
         let mut targets = self.targets.borrow_mut();
         let entry = (socket, now);
-        match targets.iter_mut().find(|pooled| pooled.is(target)) {
-            Some(pooled) if pooled.idle.len() < MAX_IDLE => pooled.idle.push(entry),
-            Some(_) => {}
-            None => {
-                targets.push(PooledTarget { target: Arc::clone(target), idle: vec![entry] });
+        match place(&targets, target) {
+            Ok(at) if targets[at].idle.len() < MAX_IDLE => targets[at].idle.push(entry),
+            Ok(_) => {}
+            Err(at) => {
+                let target = Arc::clone(target);
+                targets.insert(at, PooledTarget { target, idle: vec![entry] });
             }
         }
     }
 
     /// Drops all connections to `target`: one was found dead, so the rest are doubtful.
     pub(crate) fn forget(&self, target: &Target) {
-        self.targets.borrow_mut().retain(|pooled| !pooled.is(target));
+        let mut targets = self.targets.borrow_mut();
+        if let Ok(at) = place(&targets, target) {
+            targets.remove(at);
+        }
     }
 
     /// Drops what is too old, closed, draining, or in no route any more.

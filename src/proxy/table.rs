@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::balance;
 use super::book::Book;
 use super::intake::Intake;
+use super::route_index::RouteIndex;
 use super::tally::WorkerFigures;
 use super::target::{Claim, Target};
 use crate::config::settings::CompressionSettings;
@@ -20,8 +21,9 @@ use crate::ids::{Generation, Md5, RoutePath, WorkerName};
 /// Everything the data plane knows of the control plane's decisions, at one moment.
 #[derive(Debug, Default)]
 pub struct RouteTable {
-    /// Longest path first, so that the first match is the right one.
+    /// By worker's name.
     routes: Vec<Arc<Route>>,
+    by_path: RouteIndex,
     unrouted: Unrouted,
 }
 
@@ -195,17 +197,17 @@ impl WeightedTargets {
 }
 
 impl RouteTable {
-    /// A table of the given routes, sorted for matching.
+    /// A table of the given routes.
     pub fn new(routes: impl IntoIterator<Item = Route>) -> Self {
         let mut routes: Vec<_> = routes.into_iter().map(Arc::new).collect();
-        // Longest first; a root route's "/" is shorter than any other.
-        routes.sort_by_key(|route| std::cmp::Reverse(route.path.as_str().len()));
-        Self { routes, unrouted: Unrouted::NotFound }
+        routes.sort_by(|a, b| a.worker.cmp(&b.worker));
+        let by_path = RouteIndex::new(routes.iter().map(|route| &route.path));
+        Self { routes, by_path, unrouted: Unrouted::NotFound }
     }
 
     /// The table of a server on which nothing was ever deployed.
     pub fn nothing_deployed() -> Self {
-        Self { routes: Vec::new(), unrouted: Unrouted::NothingDeployed }
+        Self { unrouted: Unrouted::NothingDeployed, ..Self::default() }
     }
 
     /// What becomes of a request that no route covers. [`Unrouted::Held`] in the default table.
@@ -215,15 +217,16 @@ impl RouteTable {
 
     /// The route for a request path: the longest that covers it by whole segments.
     pub fn lookup(&self, path: &str) -> Option<&Arc<Route>> {
-        self.routes.iter().find(|route| route.path.covers(path))
+        self.by_path.find(path).map(|at| &self.routes[at])
     }
 
     /// The route of a worker, for `/static/<worker>/…`.
     pub fn of_worker(&self, name: &str) -> Option<&Arc<Route>> {
-        self.routes.iter().find(|route| route.worker.as_str() == name)
+        let found = self.routes.binary_search_by(|route| route.worker.as_str().cmp(name));
+        found.ok().map(|at| &self.routes[at])
     }
 
-    /// All routes, longest path first.
+    /// All routes, by worker's name.
     pub fn routes(&self) -> &[Arc<Route>] {
         &self.routes
     }

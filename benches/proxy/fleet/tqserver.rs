@@ -20,6 +20,11 @@ const STATIC_FILES: [(&str, usize); 3] =
 const HTTPS_SOCKET: &str = include_str!("../../../units/tqserver-https.socket");
 const HTTPS_PORT: u16 = 97;
 
+/// How many workers there are that nobody asks: up to 90, for which a session has ports.
+fn idle_workers() -> usize {
+    env::var("WORKERS").map_or(0, |text| text.parse().expect("WORKERS is a number"))
+}
+
 /// A running tqserver.
 pub struct Tqserver {
     session: Session,
@@ -75,9 +80,14 @@ impl Tqserver {
                  CPUAffinity=\nCPUAffinity={cores}\nLimitNOFILE=20000\nEnvironment=TQ_LOG=info\n"
             ),
         );
-        project.deploy('a', &[index]);
+        let mut workers = vec![index];
+        workers.extend((0..idle_workers()).map(|number| {
+            // The process is short-lived.
+            worker(format!("idle{number}").leak(), "").program(&env::current_exe().unwrap())
+        }));
+        project.deploy('a', &workers);
         session.systemctl(&["start", "tqserver.service"]);
-        session.await_workers(1);
+        session.await_workers(workers.len());
         let this = Self { session, addr, project };
         let answer = this.session.get("/64");
         assert!(answer.status == 200 && answer.body.len() == 64, "{answer:?}");
@@ -96,14 +106,15 @@ impl Tqserver {
 
     /// The process of its worker.
     pub fn worker(&self) -> u32 {
-        self.on_host(*self.session.workers().values().next().unwrap())
+        let workers = self.session.workers();
+        self.on_host(*workers.iter().find(|(unit, _)| unit.contains("@index")).unwrap().1)
     }
 
     /// Where its worker listens.
     pub fn worker_port(&self) -> u16 {
         let workers = self.session.workers();
-        let unit = workers.keys().next().unwrap().trim_end_matches(".service");
-        unit.rsplit('-').next().unwrap().parse().unwrap()
+        let unit = workers.keys().find(|unit| unit.contains("@index")).unwrap();
+        unit.trim_end_matches(".service").rsplit('-').next().unwrap().parse().unwrap()
     }
 
     /// Stops it as systemd does.

@@ -28,6 +28,7 @@ fn route(path: &str) -> Route {
         compression: None,
         targets: WeightedTargets::single(Target::new(name(), Generation(1), addr)),
         refused_until: None,
+        asleep: None,
         public: vec![],
     }
 }

@@ -98,6 +98,7 @@ impl Site {
                 worker(name),
             )),
             refused_until: None,
+            asleep: None,
             public: if name == PUBLISHER { vec![tree.clone()] } else { vec![] },
         });
         let table = PublishedTable::new();

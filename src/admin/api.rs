@@ -170,7 +170,7 @@ pub struct WorkerStatus {
     /// not accounted, or not known yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpus_busy: Option<f64>,
-    /// How many instances a generation of it is to have; absent where that is one.
+    /// How many instances it is to have at the moment; absent where that is one, or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instances_wanted: Option<usize>,
     /// The instances of its newest generation; absent where there is one and one is wanted.
@@ -337,6 +337,8 @@ pub enum WorkerState {
     Backoff,
     /// It failed, and is not tried again.
     Failed,
+    /// There is none, as nobody has asked for it of late: the next request has one started.
+    Asleep,
     /// There is none.
     Stopped,
 }
@@ -350,6 +352,7 @@ impl WorkerState {
             Self::Serving => "serving",
             Self::Backoff => "backoff",
             Self::Failed => "failed",
+            Self::Asleep => "asleep",
             Self::Stopped => "stopped",
         }
     }

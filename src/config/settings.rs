@@ -345,7 +345,7 @@ pub struct WorkerDefaults {
 /// How many instances a generation has, which of them get requests, and how many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InstanceSettings {
-    /// As many, each a unit; 1 to 64.
+    /// As many, each a unit; 1 to 64. Where their number follows what they have to do, as many at first.
     pub count: usize,
     /// How long the share of requests of a new instance grows, until it is as great as the others';
     /// zero: at once.
@@ -364,6 +364,34 @@ pub struct InstanceSettings {
     pub check_every: Duration,
     /// After how many bad answers in a row it is replaced.
     pub unwell_after: u32,
+    /// Whether more are started, or some stopped, by what they have to do.
+    pub scaling: ScalingSettings,
+}
+
+/// By what the number of instances follows what they have to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScalingSettings {
+    /// The fewest; `None`: [`InstanceSettings::count`].
+    pub min: Option<usize>,
+    /// The most; the same.
+    pub max: Option<usize>,
+    /// How many requests in flight each is to have. At least 1.
+    pub target_in_flight: u64,
+    /// How long fewer must have been enough before some are stopped.
+    pub idle: Duration,
+}
+
+/// What `paths:` and `worker.yaml` may change of [`ScalingSettings`]; `None` leaves it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ScalingOverrides {
+    /// See [`ScalingSettings::min`].
+    pub min: Option<usize>,
+    /// See [`ScalingSettings::max`].
+    pub max: Option<usize>,
+    /// See [`ScalingSettings::target_in_flight`].
+    pub target_in_flight: Option<u64>,
+    /// See [`ScalingSettings::idle`].
+    pub idle: Option<Duration>,
 }
 
 /// What `paths:` and `worker.yaml` may change of [`InstanceSettings`]; `None` leaves it.
@@ -387,6 +415,8 @@ pub struct InstanceOverrides {
     pub check_every: Option<Duration>,
     /// See [`InstanceSettings::unwell_after`].
     pub unwell_after: Option<u32>,
+    /// See [`InstanceSettings::scaling`].
+    pub scaling: ScalingOverrides,
 }
 
 /// What `paths:` may change of the defaults; `None` leaves it.

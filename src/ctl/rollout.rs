@@ -101,7 +101,8 @@ fn render(status: &Status, stand: Stand, paint: Painter) -> String {
         }
         _ => {
             let mark = paint.paint(Role::Warning, "·");
-            let not_serving = status.workers.iter().filter(|w| w.state != WorkerState::Serving);
+            let is_up = |state| matches!(state, WorkerState::Serving | WorkerState::Asleep);
+            let not_serving = status.workers.iter().filter(|w| !is_up(w.state));
             let words: Vec<_> =
                 not_serving.map(|w| format!("{} {}", w.name, w.state.as_str())).collect();
             let of =

@@ -152,6 +152,7 @@ fn table(workers: &[WorkerStatus], paint: Painter) -> String {
     for worker in workers {
         let role = match worker.state {
             WorkerState::Serving => Role::Plain,
+            WorkerState::Asleep => Role::Dim,
             WorkerState::Starting | WorkerState::Probing => Role::Warning,
             WorkerState::Backoff | WorkerState::Failed | WorkerState::Stopped => Role::Bad,
         };

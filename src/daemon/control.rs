@@ -98,16 +98,16 @@ impl DaemonControl {
 
     fn state(&self, snapshot: &Snapshot) -> ServerState {
         let desired = snapshot.desired.as_ref().map(|desired| &desired.commit);
-        let all_serve = snapshot
+        let all_are_up = snapshot
             .workers
             .iter()
             .filter(|worker| worker.route.is_some())
-            .all(WorkerSnapshot::serves);
+            .all(WorkerSnapshot::is_up);
         if self.stopping.load(Ordering::Relaxed) {
             ServerState::Draining
         } else if !snapshot.decided {
             if snapshot.failed.is_some() { ServerState::Degraded } else { ServerState::Starting }
-        } else if all_serve && desired == snapshot.actual.as_ref() {
+        } else if all_are_up && desired == snapshot.actual.as_ref() {
             ServerState::Serving
         } else {
             ServerState::Degraded
@@ -294,6 +294,7 @@ fn worker_status(worker: &WorkerSnapshot) -> Option<WorkerStatus> {
     let state = match newest.and_then(state) {
         Some(state) => state,
         None if worker.next_attempt.is_some() => WorkerState::Backoff,
+        None if worker.asleep => WorkerState::Asleep,
         None => WorkerState::Stopped,
     };
     let number = newest.map(|generation| generation.generation);

@@ -224,10 +224,27 @@ impl Moment<'_> {
         let mut up = out.family(
             "tqserver_worker_up",
             Kind::Gauge,
-            "Whether a generation of a worker serves.",
+            "Whether a generation of a worker serves, or would as soon as somebody asked.",
         );
         for worker in routed() {
-            up.sample(&[("worker", worker.name.as_str())], u8::from(worker.serves()));
+            up.sample(&[("worker", worker.name.as_str())], u8::from(worker.is_up()));
+        }
+        let mut serving = out.family(
+            "tqserver_worker_instances_serving",
+            Kind::Gauge,
+            "Instances of a worker that serve.",
+        );
+        for worker in routed() {
+            let serving_now = worker.generations.iter().filter(|one| one.serves());
+            serving.sample(&[("worker", worker.name.as_str())], serving_now.count());
+        }
+        let mut wanted = out.family(
+            "tqserver_worker_instances_wanted",
+            Kind::Gauge,
+            "Instances of a worker that are to serve at the moment; 0: it sleeps until it is asked for.",
+        );
+        for worker in routed() {
+            wanted.sample(&[("worker", worker.name.as_str())], worker.instances);
         }
         let mut newest = out.family(
             "tqserver_worker_generation",

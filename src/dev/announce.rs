@@ -81,5 +81,5 @@ impl Announcer {
 }
 
 fn newest_serving(worker: &WorkerSnapshot) -> Option<&crate::rollout::status::GenerationSnapshot> {
-    worker.generations.iter().rev().find(|generation| generation.phase == "Serving")
+    worker.generations.iter().rev().find(|generation| generation.serves())
 }

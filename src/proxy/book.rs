@@ -92,6 +92,7 @@ mod tests {
             targets: WeightedTargets::single(Arc::clone(target)),
             public: Vec::new(),
             refused_until: None,
+            asleep: None,
         }))
     }
 

@@ -75,6 +75,11 @@ impl Intake {
         self.waiting.load(Ordering::SeqCst) > 0
     }
 
+    /// How many requests wait for a place.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed) as u64
+    }
+
     /// One more waits, if there is room.
     pub(super) fn queue(self: &Arc<Self>) -> Result<Queued, Crowded> {
         let max = self.max_queued.load(Ordering::Relaxed);

@@ -138,6 +138,7 @@ mod tests {
             compression: None,
             targets: WeightedTargets::single(Arc::clone(&target)),
             refused_until: None,
+            asleep: None,
             public: vec![],
         }]);
         let pool = Pool::default();

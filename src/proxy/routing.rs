@@ -48,7 +48,12 @@ impl<T> Look<T> {
         let unbuilt = connection.core.live.as_ref().and_then(|live| live.build(worker));
         match unbuilt {
             None => match route.refused_until {
-                None => Self::held(),
+                None => {
+                    if let Some(asleep) = &route.asleep {
+                        asleep.notify_one();
+                    }
+                    Self::held()
+                }
                 Some(until) => Self::None(Page::Failing { until }),
             },
             Some(Standing::Building) => Self::Wait(Page::Building(worker.clone())),

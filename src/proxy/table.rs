@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::balance;
 use super::book::Book;
@@ -57,6 +57,8 @@ pub struct Route {
     /// While none is ready: until when there is no use in holding, as the worker fails again and
     /// again. Requests are refused meanwhile, and until an attempt has got ready.
     pub refused_until: Option<Instant>,
+    /// While none is there because nobody has asked for it: what wakes it.
+    pub asleep: Option<Arc<Notify>>,
     /// Where `/static/<worker>/…` is served from, nearest first: in development the worker's own
     /// tree, then the shared one. Empty when the worker has no public files.
     pub public: Vec<PublicTree>,

@@ -1,6 +1,6 @@
 //! What the controller is told, and what it wants done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
@@ -70,12 +70,25 @@ pub enum Event {
         /// What its last check met.
         answer: String,
     },
+    /// What the workers have to do whose number of instances follows from that.
+    Measured(BTreeMap<WorkerName, Load>),
+    /// A request waits for a worker that sleeps.
+    Awaited(WorkerName),
     /// A draining generation has nothing in flight any more.
     Drained(UnitName),
     /// Time has passed: see [`super::controller::Controller::next_deadline`].
     Tick,
     /// The daemon is about to end; what serves goes on without it.
     Shutdown,
+}
+
+/// What a worker has to do at a moment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Requests in flight at the instances that serve, and those that wait for a place there.
+    pub in_flight: u64,
+    /// Requests that have come so far.
+    pub requests: u64,
 }
 
 /// Something is to be done, in the order given.
@@ -129,6 +142,8 @@ pub struct Table {
     pub deployment: Arc<Desired>,
     /// Each worker's units; a worker that has none ready is absent, and requests for it are held.
     pub serving: Vec<UnitName>,
+    /// Those of the absent that need not be there before a request for them comes.
+    pub asleep: BTreeSet<WorkerName>,
     /// Those of the absent for which requests are refused rather than held, and until when.
     pub refused: BTreeMap<WorkerName, Instant>,
 }

@@ -56,8 +56,10 @@ pub struct WorkerSnapshot {
     pub route: Option<RoutePath>,
     /// The deployment that it is pinned to in what is published.
     pub pinned: Option<CommitId>,
-    /// How many instances the published deployment wants of it.
+    /// How many instances the published deployment wants of it at the moment.
     pub instances: usize,
+    /// Whether it has none because nobody has asked for it of late.
+    pub asleep: bool,
     /// The instances of its generations, oldest first.
     pub generations: Vec<GenerationSnapshot>,
     /// When its next attempt is due, if it waits for one.
@@ -108,10 +110,22 @@ pub struct GenerationSnapshot {
     pub target: Option<Arc<Target>>,
 }
 
+impl GenerationSnapshot {
+    /// Whether it is in the published table.
+    pub fn serves(&self) -> bool {
+        self.phase == "Serving"
+    }
+}
+
 impl WorkerSnapshot {
     /// Whether a generation of it is in the published table.
     pub fn serves(&self) -> bool {
-        self.generations.iter().any(|generation| generation.phase == "Serving")
+        self.generations.iter().any(GenerationSnapshot::serves)
+    }
+
+    /// Whether it answers: it serves, or does as soon as somebody asks.
+    pub fn is_up(&self) -> bool {
+        self.serves() || self.asleep
     }
 }
 
@@ -124,7 +138,7 @@ impl Snapshot {
         targets: &HashMap<UnitName, Arc<Target>>,
         now: Instant,
     ) -> Self {
-        let current = controller.current();
+        let (current, asleep) = (controller.current(), controller.asleep());
         let blank = |name: &WorkerName| {
             let recovery = controller.recovery(name);
             let settings = current.and_then(|current| {
@@ -134,7 +148,8 @@ impl Snapshot {
                 pinned: current.and_then(|current| current.workers.get(name)?.pinned_to()),
                 name: name.clone(),
                 route: settings.map(|settings| settings.route.clone()),
-                instances: settings.map_or(0, |settings| settings.instances.count),
+                instances: controller.wanted_instances(name),
+                asleep: asleep.contains(name),
                 generations: Vec::new(),
                 next_attempt: recovery.next_attempt.and_then(|at| date_of(at, now)),
                 restarts: recovery.restarts,
@@ -202,16 +217,13 @@ fn date_of(moment: Instant, now: Instant) -> Option<Timestamp> {
 /// One line, for `systemctl status`.
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let serving = |worker: &&WorkerSnapshot| {
-            worker.generations.iter().any(|generation| generation.phase == "Serving")
-        };
         match (&self.actual, self.decided) {
             (Some(commit), _) => write!(f, "serving {}", commit.short())?,
             (None, true) => f.write_str("serving the source tree")?,
             (None, false) => f.write_str("nothing to serve yet")?,
         }
         let all = self.workers.iter().filter(|worker| worker.route.is_some());
-        let (count, ready) = (all.clone().count(), all.filter(serving).count());
+        let (count, ready) = (all.clone().count(), all.filter(|worker| worker.is_up()).count());
         write!(f, ", {ready} of {count} workers ready")?;
         if let Some(commit) = &self.rolling_out {
             write!(f, ", rolling out {}", commit.short())?;

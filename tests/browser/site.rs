@@ -146,6 +146,7 @@ impl Site {
             compression: None,
             targets,
             refused_until: None,
+            asleep: None,
             public: vec![PublicTree { root, path: self.public.path().to_owned(), digest: None }],
         }]));
     }

@@ -27,7 +27,7 @@ fn serving_three() -> (Project, Session) {
     (project, session)
 }
 
-fn instances_serving(session: &Session) -> usize {
+pub(crate) fn instances_serving(session: &Session) -> usize {
     let status = session.status();
     let instances = status["workers"][0]["instances"].as_array().cloned().unwrap_or_default();
     instances.iter().filter(|instance| instance["state"] == "serving").count()
@@ -38,14 +38,14 @@ fn units(session: &Session) -> BTreeSet<String> {
 }
 
 /// Clients that ask again and again, and keep what is not as it should be.
-struct Asking {
+pub(crate) struct Asking {
     stop: Arc<AtomicBool>,
     done: Arc<AtomicUsize>,
     clients: Vec<JoinHandle<Vec<Result<Answer, String>>>>,
 }
 
 impl Asking {
-    fn start(addr: SocketAddr) -> Self {
+    pub(crate) fn start(addr: SocketAddr) -> Self {
         let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let client = |_| {
             let (stop, done) = (Arc::clone(&stop), Arc::clone(&done));
@@ -65,12 +65,12 @@ impl Asking {
         Self { stop, done, clients }
     }
 
-    fn some_more(&self) {
+    pub(crate) fn some_more(&self) {
         let until = self.done.load(Ordering::Relaxed) + 100;
         await_until("answers", PATIENCE, || self.done.load(Ordering::Relaxed) >= until);
     }
 
-    fn finish(self, session: &Session) {
+    pub(crate) fn finish(self, session: &Session) {
         self.stop.store(true, Ordering::Relaxed);
         let bad: Vec<_> =
             self.clients.into_iter().flat_map(|client| client.join().unwrap()).collect();

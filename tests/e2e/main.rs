@@ -36,6 +36,7 @@ mod restart;
 mod rollout;
 mod samples;
 mod saves;
+mod scaling;
 mod session;
 mod settings;
 mod soak;

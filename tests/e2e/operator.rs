@@ -38,7 +38,7 @@ fn a_status_has_what_each_worker_did_of_late() {
 }
 
 /// The series of `GET /metrics`, with their values.
-fn series(session: &Session) -> BTreeMap<String, f64> {
+pub(crate) fn series(session: &Session) -> BTreeMap<String, f64> {
     let mut curl = session.bed.command("curl");
     curl.args(["--silent", "--fail", "--unix-socket"]).arg(session.control_path());
     let output = curl.arg("http://localhost/metrics").output().unwrap();

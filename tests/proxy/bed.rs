@@ -206,6 +206,7 @@ pub(crate) fn route(path: &str, targets: WeightedTargets) -> Route {
         compression: None,
         targets,
         refused_until: None,
+        asleep: None,
         public: vec![],
     }
 }

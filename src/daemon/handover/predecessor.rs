@@ -145,7 +145,7 @@ fn serves(snapshot: &Snapshot, workers: &[WorkerName]) -> bool {
     workers.iter().all(|name| {
         let worker = snapshot.workers.iter().find(|worker| worker.name == *name);
         match worker.filter(|worker| worker.route.is_some()) {
-            Some(worker) => worker.serves(),
+            Some(worker) => worker.is_up(),
             None => snapshot.decided,
         }
     })

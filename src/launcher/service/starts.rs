@@ -81,7 +81,7 @@ impl Starts {
             .take(&deploy, commit, &request.worker, gate.as_ref())
             .map_err(|error| refused(error.to_string()))?;
         let facts = facts::of_copy(&config, &request.worker, commit, &copy.part, &copy.folder)?;
-        let instances = facts.settings.instances.count;
+        let instances = facts.settings.instances.most();
         quota::check_worker(&loaded.settings.rollout, instances, &request.unit(), live)
             .map_err(refused)?;
         policy::unit_spec(&config, request, &facts, Some(&copy.folder))

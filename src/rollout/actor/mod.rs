@@ -9,6 +9,7 @@ mod handle;
 mod memory;
 mod perform;
 mod reload;
+mod scaling;
 mod succession;
 #[cfg(test)]
 mod tests;
@@ -45,6 +46,7 @@ use go_back::GoingBack;
 use handle::Waiters;
 pub use handle::{Command, GoBack, RolloutHandle, Suspended};
 use reload::Asked;
+use scaling::Scaling;
 
 /// How many warnings are kept for `tqctl status`.
 const WARNINGS: usize = 20;
@@ -58,6 +60,7 @@ enum Done {
     Drained(UnitName),
     WornOut(UnitName),
     Unwell(UnitName, String),
+    Awaited(WorkerName),
     Reported(Waiters, Report),
     Saved(io::Result<()>),
 }
@@ -95,6 +98,7 @@ pub struct Actor<L: Launcher> {
     control_groups: HashMap<UnitName, ControlGroup>,
     /// What workers take in, which their targets share.
     intakes: HashMap<WorkerName, Arc<Intake>>,
+    scaling: Scaling,
     /// What runs beside us for a unit: its probe, or the wait for its drain.
     errands: HashMap<UnitName, AbortHandle>,
     /// `None` while it is at work beside us.
@@ -155,6 +159,7 @@ impl<L: Launcher> Actor<L> {
             targets: HashMap::new(),
             control_groups: HashMap::new(),
             intakes: HashMap::new(),
+            scaling: Scaling::default(),
             errands: HashMap::new(),
             loader: Some(parts.loader),
             saved: state.clone(),
@@ -236,6 +241,7 @@ impl<L: Launcher> Actor<L> {
                     Err(error) => std::panic::resume_unwind(error.into_panic()),
                 },
                 () = sleep_until(deadline) => self.step(Event::Tick),
+                () = sleep_until(self.scaling.due) => self.measure(),
             }
         }
     }
@@ -322,6 +328,10 @@ impl<L: Launcher> Actor<L> {
                     target.set_unwell();
                 }
                 self.step(Event::Unwell { unit, answer });
+            }
+            Done::Awaited(worker) => {
+                tracing::info!(%worker, "{worker} is asked for, and wakes");
+                self.step(Event::Awaited(worker));
             }
             Done::Saved(result) => {
                 self.saving = false;

@@ -96,6 +96,7 @@ impl<L: Launcher> Actor<L> {
         let Desired { workers, unbuilt, .. } = &*table.deployment;
         let mut routes = Vec::with_capacity(workers.len() + unbuilt.len());
         self.intakes.retain(|name, _| workers.contains_key(name));
+        let mut wakers = self.wakers(table);
         for worker in workers.values() {
             let InstanceSettings { max_in_flight, max_queued, queue, .. } =
                 worker.settings.instances;
@@ -106,7 +107,8 @@ impl<L: Launcher> Actor<L> {
                 WeightedTargets::new(units.map(|unit| (self.target(unit, &worker.settings), 1)));
             let route = route(&worker.name, &worker.settings, &worker.public, targets);
             let refused_until = table.refused.get(&worker.name).copied();
-            routes.push(Route { refused_until, ..route });
+            let asleep = wakers.remove(&worker.name);
+            routes.push(Route { refused_until, asleep, ..route });
         }
         for (name, worker) in unbuilt {
             let targets = WeightedTargets::default();
@@ -205,6 +207,7 @@ fn route(
             .then(|| Arc::new(settings.compression.clone())),
         targets,
         refused_until: None,
+        asleep: None,
         public: public.to_vec(),
     }
 }

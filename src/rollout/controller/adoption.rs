@@ -39,7 +39,7 @@ impl Controller {
         // A successor of one that is worn out may have got ready just then.
         let mut places: BTreeMap<&WorkerName, usize> = BTreeMap::new();
         for worker in current.iter().flat_map(|current| current.workers.values()) {
-            places.insert(&worker.name, worker.settings.instances.count);
+            places.insert(&worker.name, worker.settings.instances.most());
         }
         let (known, others): (Vec<_>, Vec<_>) =
             found.iter().partition(|live| remembered.contains(&live.unit));
@@ -55,6 +55,11 @@ impl Controller {
             } else {
                 self.turn_away(now, live, out);
             }
+        }
+        let serving = self.serving();
+        for worker in current.iter().flat_map(|current| current.workers.values()) {
+            let found = serving.get(&worker.name).map_or(0, |serving| serving.units.len());
+            self.adopt_scale(worker, found);
         }
         self.current = current;
         self.publish(out);

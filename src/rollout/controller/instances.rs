@@ -51,7 +51,7 @@ impl Controller {
                 }
         };
         let there = self.generations.values().filter(counts).count();
-        worker.settings.instances.count.saturating_sub(there)
+        self.wanted_count(worker).saturating_sub(there)
     }
 
     /// The same of the current deployment. None where something else than it wants serves: that is
@@ -123,7 +123,7 @@ impl Controller {
             let there = serving.get(&worker.name).map_or(0, |serving| serving.units.len());
             Some(worker.fingerprint) == fingerprint
                 && self.joins(unit)
-                && there < worker.settings.instances.count
+                && there < self.wanted_count(worker)
         })
     }
 
@@ -156,7 +156,7 @@ impl Controller {
                 (Reverse(rank(it)), is_worn_out(it), *since, it.unit.clone())
             });
             let best = units.first().map(|(it, _)| it.generation);
-            let count = wanted.settings.instances.count;
+            let count = self.wanted_count(wanted);
             let kept = units.iter().take_while(|(it, _)| Some(it.generation) == best).count();
             surplus.extend(units[kept.min(count)..].iter().map(|(it, _)| it.unit.clone()));
         }

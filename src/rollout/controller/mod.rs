@@ -13,6 +13,7 @@ mod drain;
 mod instances;
 mod recovery;
 mod renewal;
+mod scaling;
 mod switch;
 #[cfg(test)]
 mod tests;
@@ -31,6 +32,7 @@ use crate::launcher::{StartRequest, UnitState};
 use recovery::Restart;
 pub use recovery::{Breaker, Exit, Recovery};
 use renewal::Renewal;
+use scaling::Scale;
 use switch::Rollout;
 
 /// The state of all generations, and the rules by which it changes.
@@ -52,6 +54,8 @@ pub struct Controller {
     dying: BTreeSet<UnitName>,
     /// Serving instances that have taken as many requests as they may, or are not well.
     renewals: BTreeMap<UnitName, Renewal>,
+    /// How many instances are wanted of workers where that changes by itself.
+    scales: BTreeMap<WorkerName, Scale>,
     random: fastrand::Rng,
     /// Why a worker's generation failed last, until one serves.
     last_failures: BTreeMap<WorkerName, Cause>,
@@ -81,6 +85,7 @@ impl Controller {
             refused_published: BTreeMap::new(),
             dying: BTreeSet::new(),
             renewals: BTreeMap::new(),
+            scales: BTreeMap::new(),
             random: fastrand::Rng::with_seed(seed),
             last_failures: BTreeMap::new(),
             reconciled: None,
@@ -113,6 +118,8 @@ impl Controller {
             Event::Probed { unit, result } => self.probed(now, &unit, result, out),
             Event::WornOut(unit) => self.worn_out(unit),
             Event::Unwell { unit, answer } => self.unwell(unit, &answer, out),
+            Event::Measured(loads) => self.measured(now, &loads, out),
+            Event::Awaited(worker) => self.awaited(now, &worker, out),
             Event::Drained(unit) => self.drained(now, &unit, out),
             Event::Tick => self.tick(now, out),
             Event::Shutdown => self.shut_down(now, out),
@@ -310,7 +317,8 @@ impl Controller {
             let refused = self.refused();
             self.refused_published.clone_from(&refused);
             let serving = self.serving().into_values().flat_map(|serving| serving.units).collect();
-            out.push(Effect::Publish(Table { deployment, serving, refused }));
+            let asleep = self.asleep();
+            out.push(Effect::Publish(Table { deployment, serving, refused, asleep }));
         }
     }
 }

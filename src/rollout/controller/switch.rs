@@ -84,6 +84,13 @@ impl Controller {
         let serving = self.serving();
         let mut todo = plan(&serving, &desired);
         todo.start.extend(todo.keep.extract_if(.., |name| Some(&*name) == renewed));
+        let sleeps_on = |name: &mut WorkerName| {
+            Some(&*name) != renewed && self.sleeps_on(&desired.workers[name], proven)
+        };
+        let asleep: Vec<_> = todo.start.extract_if(.., sleeps_on).collect();
+        asleep.iter().for_each(|name| self.put_to_sleep(name));
+        todo.keep.extend(asleep);
+        todo.start.iter().for_each(|name| self.wake(&desired.workers[name]));
         let whole = desired.commit.is_some() && !(proven && serving.is_empty());
         let mut rollout = Rollout {
             id,
@@ -100,7 +107,7 @@ impl Controller {
             let on_its_way: Vec<_> = carried.iter().filter(|unit| unit.worker == name).collect();
             let generation = on_its_way.iter().find_map(|unit| self.generations.get(unit));
             let generation = generation.map(|tracked| tracked.generation);
-            let lacking = worker.settings.instances.count.saturating_sub(on_its_way.len());
+            let lacking = self.wanted_count(worker).saturating_sub(on_its_way.len());
             to_start.push((worker, generation, lacking));
         }
         // A generation that goes on may lack instances, or be wanted with more of them.
@@ -249,7 +256,7 @@ impl Controller {
     }
 
     /// Puts units into the table, then drains what they and the deployment replace.
-    fn serve(
+    pub(super) fn serve(
         &mut self,
         now: Instant,
         units: impl IntoIterator<Item = UnitName>,

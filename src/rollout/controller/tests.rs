@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::super::desired::{Desired, DesiredWorker};
-use super::super::event::{Cause, Effect, Event, Outcome, RolloutId, Verdict};
+use super::super::event::{Cause, Effect, Event, Load, Outcome, RolloutId, Verdict};
 use super::super::generation::Phase;
 use super::super::ports::PortPool;
 use super::{Breaker, Controller};
@@ -91,6 +91,18 @@ fn deployment(digit: u8, workers: &[(&str, u8)]) -> Arc<Desired> {
     })
 }
 
+/// The same with so many instances of each worker at least and at most, of which each is to have two
+/// requests in flight.
+fn scaled(min: usize, max: usize, desired: &Arc<Desired>) -> Arc<Desired> {
+    let mut desired = Desired::clone(desired);
+    for worker in desired.workers.values_mut() {
+        let scaling = &mut Arc::make_mut(&mut worker.settings).instances.scaling;
+        (scaling.min, scaling.max) = (Some(min), Some(max));
+        (scaling.target_in_flight, scaling.idle) = (2, Duration::from_secs(60));
+    }
+    Arc::new(desired)
+}
+
 /// The same with so many instances of each worker.
 fn with_instances(count: usize, desired: &Arc<Desired>) -> Arc<Desired> {
     let mut desired = Desired::clone(desired);
@@ -107,6 +119,7 @@ struct World {
     /// Units that systemd has, and whether they were told to stop.
     units: BTreeMap<UnitName, bool>,
     table: BTreeSet<UnitName>,
+    asleep: BTreeSet<WorkerName>,
     refused: BTreeMap<WorkerName, Instant>,
     draining: BTreeSet<UnitName>,
     probing: BTreeSet<UnitName>,
@@ -122,6 +135,7 @@ impl World {
             controller: Controller::new(settings(), ports, BTreeMap::new(), 7),
             units: BTreeMap::new(),
             table: BTreeSet::new(),
+            asleep: BTreeSet::new(),
             refused: BTreeMap::new(),
             draining: BTreeSet::new(),
             probing: BTreeSet::new(),
@@ -165,14 +179,18 @@ impl World {
                 for worker in table.refused.keys() {
                     assert!(!of_worker.contains_key(worker), "{worker} serves, and is refused");
                 }
+                for worker in &table.asleep {
+                    assert!(!of_worker.contains_key(worker), "{worker} serves, and sleeps");
+                }
                 for (worker, generations) in of_worker {
                     let same = generations.iter().all(|other| *other == generations[0]);
                     assert!(same, "two generations of {worker} serve");
-                    let wanted = table.deployment.workers[worker].settings.instances.count;
+                    let wanted = table.deployment.workers[worker].settings.instances.most();
                     let count = generations.len();
                     assert!(count <= wanted, "{worker} is served {count} times");
                 }
                 self.refused.clone_from(&table.refused);
+                self.asleep.clone_from(&table.asleep);
             }
             Effect::Drain(unit) => {
                 assert!(!self.table.contains(unit), "{unit} drains while it is published");
@@ -196,6 +214,12 @@ impl World {
 
     fn want(&mut self, desired: &Arc<Desired>) -> Vec<Effect> {
         self.step(Event::Desired { desired: Arc::clone(desired), proven: false })
+    }
+
+    /// A worker has so many requests in flight, and none has come since the last look.
+    fn measure(&mut self, worker: &str, in_flight: u64) {
+        let load = Load { in_flight, requests: 0 };
+        self.step(Event::Measured(BTreeMap::from([(name(worker), load)])));
     }
 
     fn unit(&mut self, unit: &UnitName, state: UnitState) {
@@ -995,6 +1019,115 @@ fn of_more_instances_than_are_wanted_those_that_served_are_adopted() {
 }
 
 #[test]
+fn instances_come_at_once_and_go_after_a_while_of_having_less_to_do() {
+    let mut world = World::new();
+    serving(&mut world, &scaled(1, 4, &deployment(1, &[("index", 1)])));
+    assert_eq!(world.table.len(), 1);
+    world.measure("index", 5);
+    assert_eq!(world.in_phase("Starting").len(), 2, "two requests each");
+    world.measure("index", 99);
+    assert_eq!(world.in_phase("Starting").len(), 2, "what is on its way is awaited");
+    world.settle();
+    assert_eq!(world.table.len(), 3);
+    world.measure("index", 99);
+    world.settle();
+    assert_eq!(world.table.len(), 4, "the most there may be");
+
+    for seconds in [0, 30, 29] {
+        world.advance(Duration::from_secs(seconds));
+        world.measure("index", 1);
+        assert_eq!(world.table.len(), 4);
+    }
+    world.measure("index", 3);
+    world.advance(Duration::from_secs(1));
+    world.measure("index", 1);
+    assert_eq!(world.table.len(), 2, "as many as were needed meanwhile");
+    let generations: BTreeSet<_> = world.controller.generations().map(|it| it.generation).collect();
+    assert_eq!(generations.len(), 1);
+}
+
+#[test]
+fn who_is_not_asked_for_sleeps_and_wakes_when_somebody_waits() {
+    let mut world = World::new();
+    let desired = scaled(0, 2, &deployment(1, &[("index", 1)]));
+    serving(&mut world, &desired);
+    let quiet = |world: &mut World| {
+        for _ in 0..2 {
+            world.measure("index", 0);
+            world.advance(Duration::from_secs(60));
+        }
+        world.measure("index", 0);
+        world.settle();
+    };
+    quiet(&mut world);
+    assert_eq!((world.units.len(), world.asleep.len()), (0, 1));
+
+    // A deployment that changes nothing about it does not wake it; one that does has to show itself.
+    world.want(&scaled(0, 2, &deployment(2, &[("index", 1)])));
+    assert_eq!((world.last_outcome(), world.units.len()), (&Outcome::Switched, 0));
+    world.want(&scaled(0, 2, &deployment(3, &[("index", 2)])));
+    world.settle();
+    assert_eq!((world.last_outcome(), world.table.len()), (&Outcome::Switched, 1));
+    quiet(&mut world);
+
+    world.step(Event::Awaited(name("index")));
+    world.step(Event::Awaited(name("index")));
+    assert_eq!(world.in_phase("Starting").len(), 1);
+    world.settle();
+    assert_eq!((world.table.len(), world.asleep.len()), (1, 0));
+}
+
+#[test]
+fn requests_that_came_between_two_looks_keep_a_worker_awake() {
+    let mut world = World::new();
+    serving(&mut world, &scaled(0, 2, &deployment(1, &[("index", 1)])));
+    for requests in 0..10 {
+        world.advance(Duration::from_secs(50));
+        let load = Load { in_flight: 0, requests };
+        world.step(Event::Measured(BTreeMap::from([(name("index"), load)])));
+        assert_eq!(world.table.len(), 1);
+    }
+}
+
+#[test]
+fn a_proven_deployment_starts_cold_without_those_who_may_sleep() {
+    let mut world = World::new();
+    let mut desired = Desired::clone(&deployment(1, &[("api", 1), ("index", 1)]));
+    let lazy = scaled(0, 1, &deployment(1, &[("index", 1)])).workers[&name("index")].clone();
+    desired.workers.insert(name("index"), lazy);
+    let desired = Arc::new(desired);
+    world.step(Event::Desired { desired, proven: true });
+    world.settle();
+    assert_eq!(world.served().into_keys().collect::<Vec<_>>(), [name("api")]);
+    assert_eq!(world.asleep, BTreeSet::from([name("index")]));
+}
+
+#[test]
+fn a_restart_wakes_who_sleeps() {
+    let mut world = World::new();
+    let desired = scaled(0, 1, &deployment(1, &[("index", 1)]));
+    world.step(Event::Desired { desired, proven: true });
+    assert_eq!(world.asleep.len(), 1);
+    world.step(Event::Restart(name("index")));
+    world.settle();
+    assert_eq!((world.table.len(), world.asleep.len()), (1, 0));
+}
+
+#[test]
+fn a_further_instance_that_fails_is_tried_again_after_a_wait() {
+    let mut world = World::new();
+    serving(&mut world, &scaled(1, 2, &deployment(1, &[("index", 1)])));
+    world.measure("index", 4);
+    let starting = world.in_phase("Starting").remove(0);
+    world.unit(&starting, UnitState::Failed(ExitReason::Exited(1)));
+    world.measure("index", 4);
+    assert!(world.in_phase("Starting").is_empty(), "its next attempt is awaited");
+    world.advance_to_deadline();
+    world.settle();
+    assert_eq!(world.table.len(), 2);
+}
+
+#[test]
 fn lost_news_is_asked_for() {
     let mut world = World::new();
     serving(&mut world, &deployment(1, &[("index", 1)]));
@@ -1028,6 +1161,7 @@ enum Happening {
         index: u8,
         api: Option<u8>,
         instances: usize,
+        bounds: Option<(usize, usize)>,
         proven: bool,
     },
     Active(prop::sample::Index),
@@ -1037,18 +1171,39 @@ enum Happening {
     /// Its main process is dead, and its children are not.
     Dying(prop::sample::Index),
     WornOut(prop::sample::Index),
+    /// A worker has so many requests in flight, and this goes on for the given seconds.
+    Measured(&'static str, u64, u64),
+    Awaited(&'static str),
     Refused(prop::sample::Index),
     Wait,
     Resync,
+}
+
+fn wish() -> impl Strategy<Value = Happening> {
+    let bounds =
+        prop::option::of((0usize..3, 1usize..5).prop_map(|(min, max)| (min, min.max(max))));
+    let api = prop::option::of(1u8..3);
+    (1u8..4, 1u8..4, api, 1usize..4, bounds, any::<bool>()).prop_map(
+        |(digit, index, api, instances, bounds, proven)| Happening::Want {
+            digit,
+            index,
+            api,
+            instances,
+            bounds,
+            proven,
+        },
+    )
+}
+
+fn worker() -> impl Strategy<Value = &'static str> {
+    prop_oneof![Just("index"), Just("api")]
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
     use Happening::*;
     let at = any::<prop::sample::Index>;
     prop_oneof![
-        2 => (1u8..4, 1u8..4, prop::option::of(1u8..3), 1usize..4, any::<bool>()).prop_map(
-            |(digit, index, api, instances, proven)| Want { digit, index, api, instances, proven }
-        ),
+        2 => wish(),
         5 => at().prop_map(Active),
         5 => (at(), prop::bool::weighted(0.9)).prop_map(|(at, ok)| Probed(at, ok)),
         4 => at().prop_map(Drained),
@@ -1056,6 +1211,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => at().prop_map(Dying),
         1 => at().prop_map(WornOut),
         1 => at().prop_map(Refused),
+        3 => (worker(), 0u64..9, 0u64..90).prop_map(|(name, load, s)| Measured(name, load, s)),
+        1 => worker().prop_map(Awaited),
         3 => Just(Wait),
         1 => Just(Resync),
     ]
@@ -1077,11 +1234,12 @@ proptest! {
             let units: Vec<UnitName> = world.units.keys().cloned().collect();
             let pick = |at: prop::sample::Index| (!units.is_empty()).then(|| at.get(&units).clone());
             match happening {
-                Happening::Want { digit, index, api, instances, proven } => {
+                Happening::Want { digit, index, api, instances, bounds, proven } => {
                     let mut workers = vec![("index", index)];
                     workers.extend(api.map(|stuff| ("api", stuff)));
                     last = if in_tree { tree(&workers) } else { deployment(digit, &workers) };
                     last = with_instances(instances, &last);
+                    if let Some((min, max)) = bounds { last = scaled(min, max, &last); }
                     world.step(Event::Desired { desired: Arc::clone(&last), proven });
                 }
                 Happening::Active(at) => {
@@ -1107,6 +1265,16 @@ proptest! {
                 Happening::WornOut(at) => {
                     if let Some(unit) = pick(at).filter(|u| world.table.contains(u)) {
                         world.step(Event::WornOut(unit));
+                    }
+                }
+                Happening::Measured(worker, in_flight, seconds) => {
+                    world.measure(worker, in_flight);
+                    world.advance(Duration::from_secs(seconds));
+                    world.measure(worker, in_flight);
+                }
+                Happening::Awaited(worker) => {
+                    if world.asleep.contains(&name(worker)) {
+                        world.step(Event::Awaited(name(worker)));
                     }
                 }
                 Happening::Refused(at) => {
@@ -1148,12 +1316,26 @@ proptest! {
             if world.controller.next_deadline().is_some() { world.advance_to_deadline(); }
         }
         world.settle();
+        // Who sleeps wakes when it is asked for.
+        for worker in world.asleep.clone() {
+            world.step(Event::Awaited(worker));
+            world.settle();
+        }
         let wanted: BTreeMap<_, _> =
             last.workers.values().map(|w| (w.name.clone(), w.fingerprint)).collect();
         prop_assert_eq!(world.served(), wanted);
         prop_assert!(world.refused.is_empty(), "{:?}", world.refused);
-        let instances: usize =
-            last.workers.values().map(|worker| worker.settings.instances.count).sum();
+        let instances: usize = last
+            .workers
+            .values()
+            .map(|worker| {
+                let (settings, wanted) =
+                    (&worker.settings.instances, world.controller.wanted_instances(&worker.name));
+                assert!((settings.fewest()..=settings.most()).contains(&wanted));
+                assert!(settings.scales() || wanted == settings.at_first());
+                wanted
+            })
+            .sum();
         prop_assert_eq!(world.table.len(), instances);
         prop_assert_eq!(world.units.len(), instances);
         prop_assert_eq!(world.controller.ports.leased(), instances);

@@ -124,7 +124,7 @@ fn not_serving(snapshot: &Snapshot, commit: &CommitId) -> Option<Bad> {
         return Some(Bad::Replaced(format!("{actual} serves instead")));
     }
     let mut wanted = snapshot.workers.iter().filter(|worker| worker.route.is_some());
-    let down = wanted.find(|worker| !worker.serves())?;
+    let down = wanted.find(|worker| !worker.is_up())?;
     let why = down.last_failure.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
     Some(Bad::Serving(format!("{} does not serve{why}", down.name)))
 }
@@ -180,6 +180,6 @@ impl Seen {
 }
 
 fn serving(worker: &WorkerSnapshot) -> impl Iterator<Item = &Arc<Target>> {
-    let serving = worker.generations.iter().filter(|generation| generation.phase == "Serving");
+    let serving = worker.generations.iter().filter(|generation| generation.serves());
     serving.filter_map(|generation| generation.target.as_ref())
 }

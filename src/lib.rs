@@ -5,6 +5,7 @@
 pub mod access_log;
 pub mod admin;
 pub mod build;
+pub mod canary;
 pub mod check;
 pub mod config;
 pub mod control_group;

@@ -8,23 +8,27 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("version", &[]),
+    ("canary", &[]),
     ("config", &["ids"]),
-    ("store", &["ids"]),
+    ("store", &["ids", "canary"]),
     ("sd", &["ids"]),
     ("tls", &["ids", "config"]),
     ("watch", &[]),
     ("control_group", &[]),
     ("http1", &[]),
     ("access_log", &["ids", "config"]),
-    ("proxy", &["ids", "config", "http1", "tls", "access_log", "control_group"]),
+    ("proxy", &["ids", "canary", "config", "http1", "tls", "access_log", "control_group"]),
     // tq-launcher is a program of its own below it, with a log and a version.
     ("launcher", &["ids", "config", "store", "sd", "version", "control_group"]),
-    ("rollout", &["ids", "config", "store", "tls", "proxy", "launcher", "sd", "control_group"]),
+    (
+        "rollout",
+        &["ids", "canary", "config", "store", "tls", "proxy", "launcher", "sd", "control_group"],
+    ),
     ("check", &["ids", "config", "store", "launcher", "rollout"]),
     ("build", &["ids", "config", "store", "version"]),
     ("admin", &["ids", "config"]),
     ("dev", &["ids", "config", "build", "watch", "proxy", "rollout", "admin"]),
-    ("ctl", &["ids", "config", "store", "build", "check", "admin", "version"]),
+    ("ctl", &["ids", "canary", "config", "store", "build", "check", "admin", "version"]),
     (
         "daemon",
         &[

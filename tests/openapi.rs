@@ -131,6 +131,8 @@ fn what_is_asked_for_as_it_should_be_is_answered_as_described() {
         ("/v1/reload", "post", "/v1/reload?wait=false", 202),
         ("/v1/deployments/{commit}/soak", "post", &soak, 200),
         ("/v1/workers/{name}/restart", "post", "/v1/workers/index/restart", 200),
+        ("/v1/canary/promote", "post", "/v1/canary/promote", 200),
+        ("/v1/canary/abort", "post", "/v1/canary/abort", 200),
         ("/v1/events", "get", "/v1/events", 200),
         ("/v1/dev/rebuild", "post", "/v1/dev/rebuild", 202),
     ];

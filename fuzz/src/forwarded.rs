@@ -27,6 +27,7 @@ fn route(path: &str) -> Route {
         timeouts: UpstreamTimeouts { response: limit, body_idle: limit },
         compression: None,
         targets: WeightedTargets::single(Target::new(name(), Generation(1), addr)),
+        canary: None,
         refused_until: None,
         asleep: None,
         public: vec![],

@@ -97,6 +97,7 @@ impl Site {
                 Generation(1),
                 worker(name),
             )),
+            canary: None,
             refused_until: None,
             asleep: None,
             public: if name == PUBLISHER { vec![tree.clone()] } else { vec![] },

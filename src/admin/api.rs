@@ -31,6 +31,10 @@ pub trait Control: Send + Sync + 'static {
     /// As with [`reload`](Self::reload), the asking happens in the call itself.
     fn restart(&self, worker: WorkerName) -> impl Future<Output = ReloadVerdict> + Send;
 
+    /// Has a deployment that serves by degrees serve whole, or not at all; the future is the verdict. As with
+    /// [`reload`](Self::reload), the asking happens in the call itself.
+    fn decide(&self, promote: bool) -> impl Future<Output = ReloadVerdict> + Send;
+
     /// Watches a deployment that serves, and goes back from it where it serves worse than the one before;
     /// the future is what comes of it. Dropping it gives up the verdict, never the watching. An error says
     /// that another watching has begun meanwhile.
@@ -84,6 +88,9 @@ pub struct Status {
     pub last_good: Option<CommitId>,
     /// The deployment that failed last, until one succeeds.
     pub failed: Option<FailedDeployment>,
+    /// The deployment that comes to serve by degrees; absent where none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryStatus>,
     /// The workers, by name.
     pub workers: Vec<WorkerStatus>,
     /// Totals since the start of this process.
@@ -132,6 +139,24 @@ pub struct FailedDeployment {
     pub at: Timestamp,
 }
 
+/// A deployment that comes to serve by degrees.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct CanaryStatus {
+    /// Its commit; absent where tqserver knows of none.
+    pub commit: Option<CommitId>,
+    /// Its share of the requests, in percent.
+    pub share_percent: u8,
+    /// The shares that follow, in percent; after the last it serves whole.
+    pub next_percents: Vec<u8>,
+    /// When the next follows; absent where it waits for `tqctl rollout promote`.
+    #[cfg_attr(test, schemars(with = "Option<String>", extend("format" = "date-time")))]
+    pub next_at: Option<Timestamp>,
+    /// Whose requests go to it whatever its share: `header:NAME=VALUE` or `cookie:NAME=VALUE`; absent where
+    /// nobody's do.
+    pub testers: Option<String>,
+}
+
 /// One worker: its newest generation, and those it replaces.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -177,7 +202,10 @@ pub struct WorkerStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub instances: Vec<InstanceStatus>,
     /// Older generations that finish what they have.
-    pub draining: Vec<DrainingGeneration>,
+    pub draining: Vec<GenerationBeside>,
+    /// Those of a deployment that comes to serve by degrees; absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub canaries: Vec<GenerationBeside>,
     /// Why a generation failed last, until one succeeds.
     pub last_failure: Option<String>,
     /// Restarts after deaths, since the start of the daemon's process.
@@ -358,10 +386,10 @@ impl WorkerState {
     }
 }
 
-/// An older generation that takes no new request.
+/// An instance of a generation beside the one that serves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct DrainingGeneration {
+pub struct GenerationBeside {
     /// Which one.
     pub generation: Generation,
     /// Where it listens.
@@ -392,7 +420,7 @@ pub struct Counters {
     pub connections: u64,
 }
 
-/// The answer to `POST /v1/reload` and `POST /v1/workers/{name}/restart`.
+/// The answer to `POST /v1/reload`, `POST /v1/workers/{name}/restart` and `POST /v1/canary/…`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ReloadVerdict {
@@ -423,6 +451,8 @@ pub struct ReloadVerdict {
 pub enum ReloadOutcome {
     /// A new table is published.
     Switched,
+    /// It serves by degrees; the status tells how far it has come.
+    Canary,
     /// There was nothing to change.
     Unchanged,
     /// New generations were started and did not become ready; the old ones serve on.

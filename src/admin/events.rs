@@ -102,6 +102,13 @@ pub enum EventKind {
         /// What the compiler said, at most [`MAX_LOG`] bytes.
         log: String,
     },
+    /// A deployment has come to serve a share of the requests.
+    Canary {
+        /// Which.
+        commit: CommitId,
+        /// The share, in percent.
+        share_percent: u8,
+    },
     /// A generation has taken over its worker's requests.
     Serving {
         /// Whose.
@@ -226,6 +233,8 @@ pub enum GenerationPhase {
     Probing,
     /// It is well, and waits for the rest of its deployment.
     Ready,
+    /// It gets a share of the requests.
+    Canary,
     /// It gets requests.
     Serving,
     /// It gets no more, and finishes those it has.
@@ -251,6 +260,7 @@ impl EventKind {
             Self::Reloaded { .. } => "reloaded",
             Self::Configuration { .. } => "configuration",
             Self::Skipped { .. } => "skipped",
+            Self::Canary { .. } => "canary",
             Self::Rollout { .. } => "rollout",
             Self::Refused { .. } => "refused",
             Self::Generation { .. } => "generation",

@@ -175,6 +175,12 @@ async fn answer(
             }
         }
         ("/v1/dev/rebuild", _) => method_not_allowed("POST"),
+        ("/v1/canary/promote" | "/v1/canary/abort", Method::POST) => {
+            let promote = head.uri.path() == "/v1/canary/promote";
+            log_asking(peer, if promote { "promotion of the canary" } else { "end of the canary" });
+            json(StatusCode::OK, &control.decide(promote).await)
+        }
+        ("/v1/canary/promote" | "/v1/canary/abort", _) => method_not_allowed("POST"),
         (path, method) if path.ends_with("/soak") => match soak::asked(path, head.uri.query()) {
             Some(_) if method != Method::POST => method_not_allowed("POST"),
             Some(Ok((commit, time))) => {

@@ -17,7 +17,7 @@ use crate::build::production;
 use crate::build::{BuildError, Project, dev, legacy};
 use crate::config::settings::{Mode, Settings, sign_key};
 use crate::config::{self, Environment, Sources};
-use crate::store::activate::{HISTORY, activate_by};
+use crate::store::activate::{HISTORY, Wish, activate_as};
 use crate::store::deployment::Deployment;
 use crate::store::layout::DeployDir;
 use crate::store::lock::{DeployLock, LockError};
@@ -125,6 +125,7 @@ fn point_at(deploy: &DeployDir, deployment: &Deployment) -> Result<(), Failure> 
         Failure::new(exit, error)
     })?;
     stage::clean(&lock)?;
-    activate_by(&lock, deployment, Some(deployed_by(None, "build")), now, HISTORY)?;
+    let wish = Wish { by: Some(deployed_by(None, "build")), canary: None };
+    activate_as(&lock, deployment, wish, now, HISTORY)?;
     Ok(())
 }

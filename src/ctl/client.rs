@@ -96,6 +96,12 @@ impl Client {
         self.ask(Method::POST, &format!("/v1/workers/{worker}/restart")).await
     }
 
+    /// Has a deployment that serves by degrees serve whole, or not at all, and awaits the verdict.
+    pub async fn decide(&self, promote: bool) -> Result<ReloadVerdict, ClientError> {
+        let what = if promote { "promote" } else { "abort" };
+        self.ask(Method::POST, &format!("/v1/canary/{what}")).await
+    }
+
     /// Has a deployment that serves watched for that time, and awaits what comes of it.
     pub async fn soak(
         &self,

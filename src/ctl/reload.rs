@@ -80,6 +80,7 @@ pub(super) fn render(verdict: &ReloadVerdict, paint: Painter) -> String {
     let took = verdict.duration_ms as f64 / 1000.0;
     let (mark, role, outcome) = match verdict.outcome {
         ReloadOutcome::Switched => ("✓", Role::Good, "switched"),
+        ReloadOutcome::Canary => ("·", Role::Warning, "serves by degrees"),
         ReloadOutcome::Unchanged => ("=", Role::Good, "unchanged"),
         ReloadOutcome::Failed => ("✗", Role::Bad, "never switched"),
         ReloadOutcome::Refused => ("✗", Role::Bad, "refused"),

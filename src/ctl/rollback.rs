@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::anyhow;
 use clap::Args;
@@ -194,7 +194,8 @@ async fn back(
         return Err(Failure::new(Exit::RollbackFailed, error)
             .with_hint(Some("name the commit to go back to".to_owned())));
     };
-    let all = switch::switch(sessions, &commit, (whither.order, Duration::ZERO), &steps).await;
+    let all =
+        switch::switch(sessions, &commit, (whither.order, &switch::How::default()), &steps).await;
     out.document(&Document {
         schema: SCHEMA,
         target: whither.target.as_deref(),

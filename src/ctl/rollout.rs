@@ -1,15 +1,16 @@
-//! `tqctl rollout status|wait`: how far what is wanted is from what serves.
+//! `tqctl rollout`: how far what is wanted is from what serves, and what is to become of a canary.
 
 use std::time::Duration;
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Painter, Role, printable, printable_lines};
-use crate::admin::api::{ServerState, Status, WorkerState};
+use crate::admin::api::{ReloadOutcome, ServerState, Status, WorkerState};
 use crate::ids::CommitId;
 
 /// Between two looks while it waits.
@@ -34,6 +35,10 @@ pub enum What {
         #[arg(long, value_name = "SECONDS", default_value_t = 300)]
         timeout: u32,
     },
+    /// Have a canary serve whole, without waiting for its further steps
+    Promote,
+    /// Give a canary up: what served before serves all requests again
+    Abort,
 }
 
 /// How a rollout stands.
@@ -50,6 +55,8 @@ pub async fn run(args: &RolloutArgs, client: &Client, out: &Output) -> Result<Ex
     let timeout = match args.what {
         What::Status => Duration::ZERO,
         What::Wait { timeout } => Duration::from_secs(timeout.into()),
+        What::Promote => return decide(true, client, out).await,
+        What::Abort => return decide(false, client, out).await,
     };
     let deadline = Instant::now() + timeout;
     loop {
@@ -75,6 +82,21 @@ pub async fn run(args: &RolloutArgs, client: &Client, out: &Output) -> Result<Ex
     }
 }
 
+/// Decides about a canary. That it does not serve is what who aborts it wants.
+async fn decide(promote: bool, client: &Client, out: &Output) -> Result<Exit, Failure> {
+    let verdict = client.decide(promote).await.map_err(|error| error.into_failure())?;
+    out.document(&verdict)?;
+    out.line(super::reload::render(&verdict, out.painter()))?;
+    let is_done = match promote {
+        true => verdict.ok,
+        false => verdict.outcome == ReloadOutcome::Failed,
+    };
+    if is_done && !promote {
+        out.hint("the manifest still asks for it: tqctl rollback TARGET, or deploy another");
+    }
+    Ok(if is_done { Exit::Ok } else { Exit::NotSwitched })
+}
+
 fn stand(status: &Status) -> Stand {
     let has_failed = status.failed.as_ref().is_some_and(|failed| {
         status.desired.as_ref().is_none_or(|desired| *desired == failed.commit)
@@ -98,6 +120,10 @@ fn render(status: &Status, stand: Stand, paint: Painter) -> String {
             let mark = paint.paint(Role::Bad, "✗");
             let reason = printable_lines(&failed.reason).replace('\n', "\n    ");
             format!("{mark} {} failed: {reason}", failed.commit.short())
+        }
+        _ if status.canary.is_some() => {
+            let canary = status.canary.iter();
+            canary.map(|it| super::status::canary(it, Timestamp::now(), paint)).collect()
         }
         _ => {
             let mark = paint.paint(Role::Warning, "·");

@@ -10,8 +10,8 @@ use super::client::Client;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Painter, Role, printable, printable_lines};
 use crate::admin::api::{
-    BreakerState, DrainingGeneration, InstanceStatus, ServerState, Status, WorkerLoad, WorkerState,
-    WorkerStatus,
+    BreakerState, CanaryStatus, GenerationBeside, InstanceStatus, ServerState, Status, WorkerLoad,
+    WorkerState, WorkerStatus,
 };
 use crate::config::settings::Mode;
 use crate::ids::{CommitId, UnitName};
@@ -42,6 +42,7 @@ fn render(status: &Status, now: Timestamp, paint: Painter) -> String {
             indented(&failed.reason)
         ));
     }
+    lines.extend(status.canary.iter().map(|it| canary(it, now, paint)));
     for warning in &status.warnings {
         lines.push(format!("{} {}", paint.paint(Role::Warning, "!"), indented(warning)));
     }
@@ -79,6 +80,26 @@ fn render(status: &Status, now: Timestamp, paint: Painter) -> String {
     }
     lines.extend(status.workers.iter().filter_map(|worker| recovery(worker, now, paint)));
     lines.join("\n")
+}
+
+/// How far a canary has come: `· 3333333 serves 5 % of requests as a canary, 25 % in 40s`
+pub(super) fn canary(canary: &CanaryStatus, now: Timestamp, paint: Painter) -> String {
+    let commit = canary.commit.as_ref().map_or("another deployment", CommitId::short);
+    let next = match canary.next_percents.first() {
+        Some(share) => format!("{share} %"),
+        None => "all".to_owned(),
+    };
+    let next = match canary.next_at {
+        Some(at) => format!("{next} in {}", age(now, at)),
+        None => format!("{next} by `tqctl rollout promote`"),
+    };
+    let testers = canary.testers.as_ref().map(|testers| format!(", and to {}", printable(testers)));
+    format!(
+        "{} {commit} serves {} % of requests as a canary{}; {next}",
+        paint.paint(Role::Warning, "·"),
+        canary.share_percent,
+        testers.unwrap_or_default(),
+    )
 }
 
 /// What became of a worker that died: `! index: g2 killed by signal 9 40s ago, restarted once`.
@@ -165,7 +186,11 @@ fn table(workers: &[WorkerStatus], paint: Painter) -> String {
                     .map(|(index, it)| (role, instance_row(worker, index, it))),
             ),
         }
-        rows.extend(worker.draining.iter().map(|old| (Role::Dim, draining_row(worker, old))));
+        let beside = |role, word: &'static str| {
+            move |it: &GenerationBeside| (role, beside_row(worker, it, word))
+        };
+        rows.extend(worker.canaries.iter().map(beside(Role::Warning, "canary")));
+        rows.extend(worker.draining.iter().map(beside(Role::Dim, "draining")));
     }
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
@@ -247,15 +272,15 @@ fn instance_row(worker: &WorkerStatus, index: usize, instance: &InstanceStatus) 
     row
 }
 
-fn draining_row(worker: &WorkerStatus, old: &DrainingGeneration) -> Row {
+fn beside_row(worker: &WorkerStatus, it: &GenerationBeside, word: &str) -> Row {
     let mut row: Row = std::array::from_fn(|_| "-".to_owned());
     row[0] = worker.name.to_string();
     row[1] = worker.route.to_string();
-    row[2] = format!("draining {}", old.in_flight);
-    row[3] = old.generation.to_string();
-    row[4] = old.port.to_string();
-    row[5] = unit_name(&old.unit);
-    row[6] = or_dash(old.commit.as_ref().map(CommitId::short));
+    row[2] = format!("{word} {}", it.in_flight);
+    row[3] = it.generation.to_string();
+    row[4] = it.port.to_string();
+    row[5] = unit_name(&it.unit);
+    row[6] = or_dash(it.commit.as_ref().map(CommitId::short));
     row
 }
 

@@ -16,9 +16,9 @@ use super::soaks::Soaks;
 use super::steps::Steps;
 use crate::access_log::AccessLog;
 use crate::admin::api::{
-    BreakerState, Control, Counters, DrainingGeneration, ExitKind, FailedDeployment, Initiator,
-    InstanceStatus, LastExit, PastRollout, PastRollouts, RefusedWish, ReloadOutcome, ReloadVerdict,
-    SCHEMA, ServerState, Status, WorkerState, WorkerStatus,
+    BreakerState, CanaryStatus, Control, Counters, ExitKind, FailedDeployment, GenerationBeside,
+    Initiator, InstanceStatus, LastExit, PastRollout, PastRollouts, RefusedWish, ReloadOutcome,
+    ReloadVerdict, SCHEMA, ServerState, Status, WorkerState, WorkerStatus,
 };
 use crate::admin::feed::Feed;
 use crate::admin::retention::Retention;
@@ -30,10 +30,12 @@ use crate::proxy::CountersReader;
 use crate::proxy::table::PublishedTable;
 use crate::rollout::actor::RolloutHandle;
 use crate::rollout::controller::Breaker;
-use crate::rollout::event::Cause;
+use crate::rollout::event::{Cause, Decision};
 use crate::rollout::report::{Report, ReportResult};
 use crate::rollout::state::{HistoryEntry, Refusal};
-use crate::rollout::status::{ExitSnapshot, GenerationSnapshot, Snapshot, WorkerSnapshot};
+use crate::rollout::status::{
+    CanarySnapshot, ExitSnapshot, GenerationSnapshot, Snapshot, WorkerSnapshot,
+};
 use crate::store::manifest::DeployedBy;
 use crate::tls::PublishedTls;
 
@@ -141,6 +143,7 @@ impl Control for DaemonControl {
                 reason: failed.reason.clone(),
                 at: failed.at,
             }),
+            canary: snapshot.canary.as_ref().map(canary_status),
             workers: snapshot.workers.iter().filter_map(&mut worker_status).collect(),
             counters: Counters {
                 requests: counters.requests,
@@ -167,6 +170,18 @@ impl Control for DaemonControl {
     fn restart(&self, worker: WorkerName) -> impl Future<Output = ReloadVerdict> + Send {
         let asked = Instant::now();
         let report = self.rollout.restart(worker);
+        async move {
+            let report = report.await;
+            let duration_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
+            verdict(report, duration_ms)
+        }
+    }
+
+    fn decide(&self, promote: bool) -> impl Future<Output = ReloadVerdict> + Send {
+        let asked = Instant::now();
+        let by_hand = || Decision::GiveUp { worker: None, reason: "by hand".to_owned() };
+        let decision = if promote { Decision::Promote } else { by_hand() };
+        let report = self.rollout.decide(decision);
         async move {
             let report = report.await;
             let duration_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -267,6 +282,7 @@ fn verdict(report: Report, duration_ms: u64) -> ReloadVerdict {
     let outcome = match report.result {
         ReportResult::Switched => ReloadOutcome::Switched,
         ReportResult::Unchanged => ReloadOutcome::Unchanged,
+        ReportResult::Canary { .. } => ReloadOutcome::Canary,
         ReportResult::Failed => ReloadOutcome::Failed,
         ReportResult::Refused => ReloadOutcome::Refused,
         ReportResult::HandedOver => ReloadOutcome::HandedOver,
@@ -318,7 +334,8 @@ fn worker_status(worker: &WorkerSnapshot) -> Option<WorkerStatus> {
         in_flight: instances.iter().map(|instance| instance.in_flight).sum(),
         instances_wanted: several.then_some(worker.instances),
         instances: if several { instances } else { Vec::new() },
-        draining: worker.generations.iter().filter_map(draining).collect(),
+        draining: beside(worker, "Draining"),
+        canaries: beside(worker, "Canary"),
         last_failure: worker.last_failure.clone(),
         restarts: worker.restarts,
         breaker: match worker.breaker {
@@ -367,9 +384,10 @@ fn kind_and_code(exit: &ExitSnapshot) -> (ExitKind, Option<i32>) {
         Cause::Exited(ExitReason::Watchdog) => (ExitKind::Watchdog, None),
         Cause::Exited(ExitReason::Timeout) => (ExitKind::Timeout, None),
         Cause::Stopped => (ExitKind::Stopped, None),
-        Cause::Exited(ExitReason::Other(_)) | Cause::Probe(_) | Cause::Refused(_) => {
-            (ExitKind::Other, None)
-        }
+        Cause::Exited(ExitReason::Other(_))
+        | Cause::Probe(_)
+        | Cause::Refused(_)
+        | Cause::Canary(_) => (ExitKind::Other, None),
     }
 }
 
@@ -385,14 +403,27 @@ pub(super) fn last_exit(exit: &ExitSnapshot) -> LastExit {
     }
 }
 
-fn draining(generation: &GenerationSnapshot) -> Option<DrainingGeneration> {
-    (generation.phase == "Draining").then(|| DrainingGeneration {
+/// A worker's generations in a phase beside the one that serves.
+fn beside(worker: &WorkerSnapshot, phase: &str) -> Vec<GenerationBeside> {
+    let beside = |generation: &GenerationSnapshot| GenerationBeside {
         generation: generation.generation,
         port: generation.unit.port,
         unit: generation.unit.clone(),
         commit: commit(generation),
         in_flight: in_flight(generation),
-    })
+    };
+    worker.generations.iter().filter(|generation| generation.phase == phase).map(beside).collect()
+}
+
+fn canary_status(canary: &CanarySnapshot) -> CanaryStatus {
+    let steps = canary.plan.as_ref().map_or(&[][..], |plan| &plan.steps);
+    CanaryStatus {
+        commit: canary.commit.clone(),
+        share_percent: canary.share,
+        next_percents: steps.get(canary.step + 1..).unwrap_or_default().to_vec(),
+        next_at: canary.next_step,
+        testers: canary.plan.as_ref().and_then(|plan| Some(plan.testers.as_ref()?.to_string())),
+    }
 }
 
 fn in_flight(generation: &GenerationSnapshot) -> u64 {

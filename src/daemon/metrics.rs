@@ -246,6 +246,14 @@ impl Moment<'_> {
         for worker in routed() {
             wanted.sample(&[("worker", worker.name.as_str())], worker.instances);
         }
+        if let Some(canary) = &self.snapshot.canary {
+            out.family(
+                "tqserver_canary_share_ratio",
+                Kind::Gauge,
+                "Share of the requests that a canary gets, 0 to 1; absent where there is none.",
+            )
+            .sample(&[], f64::from(canary.share) / 100.0);
+        }
         let mut newest = out.family(
             "tqserver_worker_generation",
             Kind::Gauge,

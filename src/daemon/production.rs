@@ -32,6 +32,8 @@ struct Told {
     /// Whether the past was looked at: what was before us is no news.
     has_looked: bool,
     rolling_out: Option<CommitId>,
+    /// A canary and its share.
+    canary: Option<(CommitId, u8)>,
     /// When the last rollout ended that was told of, and the last refusal came.
     ended: Option<Timestamp>,
     refused: Option<Timestamp>,
@@ -53,6 +55,13 @@ impl Told {
                 reason: None,
                 took_ms: None,
             }));
+        }
+        let canary = snapshot.canary.as_ref().and_then(|it| Some((it.commit.clone()?, it.share)));
+        if self.canary != canary {
+            self.canary.clone_from(&canary);
+            news.extend(
+                canary.map(|(commit, share_percent)| EventKind::Canary { commit, share_percent }),
+            );
         }
         self.generations(snapshot, &mut news);
         for worker in &snapshot.workers {
@@ -128,6 +137,7 @@ fn phase(name: &str) -> GenerationPhase {
         "Starting" => GenerationPhase::Starting,
         "Probing" => GenerationPhase::Probing,
         "Ready" => GenerationPhase::Ready,
+        "Canary" => GenerationPhase::Canary,
         "Serving" => GenerationPhase::Serving,
         "Draining" => GenerationPhase::Draining,
         "Stopping" => GenerationPhase::Stopping,

@@ -27,7 +27,7 @@ impl Book {
     pub(super) fn note(&self, table: &RouteTable) {
         let mut pages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pages.close_accounts();
-        for (target, _) in table.routes().iter().flat_map(|route| route.targets.iter()) {
+        for target in table.routes().iter().flat_map(|route| route.all_targets()) {
             if !pages.live.iter().any(|known| Arc::ptr_eq(known, target)) {
                 pages.live.push(Arc::clone(target));
             }
@@ -91,6 +91,7 @@ mod tests {
             compression: None,
             targets: WeightedTargets::single(Arc::clone(target)),
             public: Vec::new(),
+            canary: None,
             refused_until: None,
             asleep: None,
         }))

@@ -17,6 +17,7 @@ pub mod balance;
 mod body;
 mod book;
 mod buffers;
+pub mod canary;
 mod client;
 mod compression;
 mod connection;

@@ -98,8 +98,8 @@ impl Pool {
     /// Drops what is too old, closed, draining, or in no route any more.
     pub(crate) fn sweep(&self, table: &RouteTable) {
         let served = |target: &Arc<Target>| {
-            let mut targets = table.routes().iter().flat_map(|route| route.targets.iter());
-            targets.any(|(served, _)| Arc::ptr_eq(served, target))
+            let mut targets = table.routes().iter().flat_map(|route| route.all_targets());
+            targets.any(|served| Arc::ptr_eq(served, target))
         };
         let now = Instant::now();
         self.targets.borrow_mut().retain_mut(|pooled| {
@@ -137,6 +137,7 @@ mod tests {
             timeouts: UpstreamTimeouts { response: IDLE_LIMIT, body_idle: IDLE_LIMIT },
             compression: None,
             targets: WeightedTargets::single(Arc::clone(&target)),
+            canary: None,
             refused_until: None,
             asleep: None,
             public: vec![],

@@ -11,8 +11,9 @@ use super::intake::{Crowded, Intake, Queued};
 use super::live::{Standing, Visit};
 use super::path::RequestPath;
 use super::service::Refusal;
-use super::table::{Route, RouteTable, Unrouted};
+use super::table::{Route, RouteTable, Unrouted, WeightedTargets};
 use super::target::{Claim, Target};
+use crate::http1::RequestHead;
 
 /// How often a claim may be refused in a row before the request waits for a publication. One
 /// refusal is what a swap costs, as the table without the target is published before its drain.
@@ -81,7 +82,7 @@ pub(crate) async fn find<T>(
     }
 }
 
-/// Claims a target for `path`, other than the `dead` one. Where all have enough to do, the request
+/// Claims a target for a request with this head and path, other than the `dead` one. Where all have enough to do, the request
 /// waits for one that has done with another.
 ///
 /// Invariant (claim or retry): a refused claim means that a newer table was published, so look
@@ -89,7 +90,7 @@ pub(crate) async fn find<T>(
 pub(crate) async fn claim_target(
     connection: &Connection,
     hold: &mut Hold<'_>,
-    path: &RequestPath<'_>,
+    request: (&RequestHead<'_, '_>, &RequestPath<'_>),
     visit: Option<&Visit>,
     dead: Option<&Arc<Target>>,
 ) -> Result<(Arc<Route>, Claim), Refusal> {
@@ -98,7 +99,8 @@ pub(crate) async fn claim_target(
     loop {
         let in_turn = queued.is_some();
         let found =
-            find(connection, hold, |_| try_claim(connection, path, visit, dead, in_turn)).await?;
+            find(connection, hold, |_| try_claim(connection, request, visit, dead, in_turn))
+                .await?;
         let intake = match found {
             Claimed::Target(route, claim) => {
                 hold.is_over();
@@ -137,7 +139,7 @@ enum Claimed {
 
 fn try_claim(
     connection: &Connection,
-    path: &RequestPath<'_>,
+    (head, path): (&RequestHead<'_, '_>, &RequestPath<'_>),
     visit: Option<&Visit>,
     dead: Option<&Arc<Target>>,
     in_turn: bool,
@@ -152,7 +154,10 @@ fn try_claim(
             return Look::unserved(connection, route);
         }
         let ticket = fastrand::u64(..);
-        if let Some(claim) = route.targets.claim_patiently(ticket, dead, in_turn) {
+        let claim = |targets: &WeightedTargets| targets.claim_patiently(ticket, dead, in_turn);
+        // Where the canary has no place, or is dead, what serves does.
+        let claim = claim(route.targets_for(head.fields)).or_else(|| claim(&route.targets));
+        if let Some(claim) = claim {
             if let Some(visit) = visit {
                 visit.made_by(claim.target().generation);
             }

@@ -162,7 +162,8 @@ fn claim_at_once(
         return hit.map_or(Decision::Ponder, Decision::Give);
     }
     let Some(route) = table.lookup(path.decoded()) else { return Decision::Ponder };
-    let Some(claim) = route.targets.claim(fastrand::u64(..)) else { return Decision::Ponder };
+    let targets = route.targets_for(head.fields);
+    let Some(claim) = targets.claim(fastrand::u64(..)) else { return Decision::Ponder };
     let mut text = core.buffers.text();
     forwarding::push_request(&mut text, head, path, route, &connection.client, &ask.id, &[]);
     Decision::Forward(Order { route: Arc::clone(route), claim, head: text })
@@ -239,7 +240,7 @@ async fn order(
     visit: Option<&Visit>,
     dead: Option<&Arc<Target>>,
 ) -> Result<Order, Refusal> {
-    let (route, claim) = claim_target(connection, hold, path, visit, dead).await?;
+    let (route, claim) = claim_target(connection, hold, (head, path), visit, dead).await?;
     let without = visit.map_or(&[][..], |_| Visit::WITHOUT);
     let mut text = connection.core.buffers.text();
     let client = &connection.client;

@@ -11,11 +11,13 @@ use tokio::sync::{Notify, watch};
 
 use super::balance;
 use super::book::Book;
+use super::canary::Canary;
 use super::intake::Intake;
 use super::route_index::RouteIndex;
 use super::tally::WorkerFigures;
 use super::target::{Claim, Target};
 use crate::config::settings::CompressionSettings;
+use crate::http1::Field;
 use crate::ids::{Generation, Md5, RoutePath, WorkerName};
 
 /// Everything the data plane knows of the control plane's decisions, at one moment.
@@ -54,6 +56,8 @@ pub struct Route {
     pub compression: Option<Arc<CompressionSettings>>,
     /// The generations that serve it; empty while none is ready, and then requests are held.
     pub targets: WeightedTargets,
+    /// What comes to serve by degrees beside them.
+    pub canary: Option<Canary>,
     /// While none is ready: until when there is no use in holding, as the worker fails again and
     /// again. Requests are refused meanwhile, and until an attempt has got ready.
     pub refused_until: Option<Instant>,
@@ -195,6 +199,22 @@ impl WeightedTargets {
         let from_first = (first..first + self.0.len()).map(target);
         let from_first = from_first.filter(|target| !is_dead(target));
         from_first.clone().find(|target| !is_out(target)).or_else(|| from_first.clone().next())
+    }
+}
+
+impl Route {
+    /// What a request with these header fields goes to.
+    pub(super) fn targets_for(&self, fields: &[Field<'_>]) -> &WeightedTargets {
+        match &self.canary {
+            Some(canary) if canary.takes(fields, fastrand::u64(..)) => &canary.targets,
+            _ => &self.targets,
+        }
+    }
+
+    /// All that requests go to.
+    pub fn all_targets(&self) -> impl Iterator<Item = &Arc<Target>> {
+        let canary = self.canary.iter().flat_map(|canary| canary.targets.iter());
+        self.targets.iter().chain(canary).map(|(target, _)| target)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::canary::CanaryPlan;
 use crate::config::settings::WorkerSettings;
 use crate::ids::{CommitId, Md5, WorkerName};
 use crate::launcher::Source;
@@ -22,6 +23,8 @@ pub struct Desired {
     pub deployment_id: Option<String>,
     /// Who activated it, as the manifest says.
     pub deployed_by: Option<DeployedBy>,
+    /// How it is to come to serve by degrees; `None`: at once.
+    pub canary: Option<CanaryPlan>,
     /// Each worker.
     pub workers: BTreeMap<WorkerName, DesiredWorker>,
     /// Workers of the source tree that have no program yet. Their routes are published, and

@@ -74,12 +74,28 @@ pub enum Event {
     Measured(BTreeMap<WorkerName, Load>),
     /// A request waits for a worker that sleeps.
     Awaited(WorkerName),
+    /// What is to become of a canary.
+    Decided(RolloutId, Decision),
     /// A draining generation has nothing in flight any more.
     Drained(UnitName),
     /// Time has passed: see [`super::controller::Controller::next_deadline`].
     Tick,
     /// The daemon is about to end; what serves goes on without it.
     Shutdown,
+}
+
+/// What is to become of a canary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It serves whole.
+    Promote,
+    /// It does not serve.
+    GiveUp {
+        /// The worker because of which; `None`: somebody wants it so.
+        worker: Option<WorkerName>,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// What a worker has to do at a moment.
@@ -125,6 +141,9 @@ pub enum Effect {
         /// The one it ends.
         superseded: Option<RolloutId>,
     },
+    /// A rollout goes on by degrees: what its new generations do is to be watched, and an
+    /// [`Event::Decided`] to be told where they do worse than those that serve.
+    Watch(RolloutId),
     /// A rollout has ended.
     Verdict(RolloutId, Verdict),
     /// Something that an operator should read.
@@ -142,10 +161,23 @@ pub struct Table {
     pub deployment: Arc<Desired>,
     /// Each worker's units; a worker that has none ready is absent, and requests for it are held.
     pub serving: Vec<UnitName>,
+    /// What comes to serve by degrees beside them.
+    pub canary: Option<TableCanary>,
     /// Those of the absent that need not be there before a request for them comes.
     pub asleep: BTreeSet<WorkerName>,
     /// Those of the absent for which requests are refused rather than held, and until when.
     pub refused: BTreeMap<WorkerName, Instant>,
+}
+
+/// Generations that come to serve by degrees.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableCanary {
+    /// The deployment that they are of.
+    pub deployment: Arc<Desired>,
+    /// The units of those workers that it replaces.
+    pub units: Vec<UnitName>,
+    /// Their share of the requests, in percent.
+    pub share: u8,
 }
 
 /// How a rollout ended.
@@ -196,6 +228,8 @@ pub enum Cause {
     Probe(String),
     /// It was never started.
     Refused(String),
+    /// It served a part of the requests, and was not to serve the rest.
+    Canary(String),
 }
 
 impl fmt::Display for Cause {
@@ -205,6 +239,7 @@ impl fmt::Display for Cause {
             Self::Stopped => f.write_str("stopped"),
             Self::Probe(answer) => write!(f, "is not healthy: {answer}"),
             Self::Refused(reason) => write!(f, "was not started: {reason}"),
+            Self::Canary(reason) => write!(f, "was given up as a canary: {reason}"),
         }
     }
 }
@@ -218,7 +253,7 @@ impl fmt::Display for Failure {
         self.cause.fmt(f)?;
         match self.cause {
             Cause::Exited(_) | Cause::Stopped => f.write_str(" before it was ready"),
-            Cause::Probe(_) | Cause::Refused(_) => Ok(()),
+            Cause::Probe(_) | Cause::Refused(_) | Cause::Canary(_) => Ok(()),
         }
     }
 }

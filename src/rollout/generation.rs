@@ -18,6 +18,8 @@ pub enum Phase {
     Probing,
     /// Fit to serve, and waiting for the rest of its deployment.
     Ready,
+    /// In the published table beside the one that serves, for a part of its requests.
+    Canary,
     /// In the published table.
     Serving {
         /// When it was published.
@@ -50,6 +52,7 @@ impl Phase {
             Self::Starting { .. } => "Starting",
             Self::Probing => "Probing",
             Self::Ready => "Ready",
+            Self::Canary => "Canary",
             Self::Serving { .. } => "Serving",
             Self::Draining { .. } => "Draining",
             Self::Stopping { .. } => "Stopping",
@@ -69,12 +72,13 @@ impl Phase {
         match (self, next) {
             (Starting { .. }, Probing)
             | (Probing, Ready)
-            | (Ready, Serving { .. })
+            | (Ready, Canary | Serving { .. })
+            | (Canary, Serving { .. } | Draining { .. })
             | (Serving { .. }, Draining { .. })
             | (Draining { cut: false, .. }, Draining { cut: true, .. }) => true,
             // Whatever lives can be told to stop, and whatever lives can die.
             (Starting { .. } | Probing | Ready, Stopping { .. } | Failed) => true,
-            (Serving { .. } | Draining { .. }, Stopping { .. } | Stopped) => true,
+            (Canary | Serving { .. } | Draining { .. }, Stopping { .. } | Stopped) => true,
             (Stopping { .. }, Stopped) => true,
             _ => false,
         }
@@ -175,6 +179,7 @@ mod tests {
             Phase::Starting { since: now },
             Phase::Probing,
             Phase::Ready,
+            Phase::Canary,
             Phase::Serving { since: now },
             Phase::Draining { due: now, cut: false, requests_due: later },
             Phase::Draining { due: later, cut: true, requests_due: later },

@@ -244,7 +244,8 @@ impl Loader {
         let (pins, id) = (&settings.deployments.pins, Some(manifest.deployment_id.clone()));
         let keyring = settings.deployments.keyring.as_deref();
         let desired = self.resolve(&deploy, deployment, pins, (keyring, id, launcher))?;
-        Ok(Desired { deployed_by: manifest.deployed_by.clone(), ..desired })
+        let (deployed_by, canary) = (manifest.deployed_by.clone(), manifest.canary.clone());
+        Ok(Desired { deployed_by, canary, ..desired })
     }
 
     /// The deployments that workers are pinned to, verified as far as the current one. Where signatures
@@ -296,6 +297,7 @@ impl Loader {
             tag: deployment.git_tag.clone(),
             deployment_id,
             deployed_by: None,
+            canary: None,
             workers,
             unbuilt: BTreeMap::new(),
         })

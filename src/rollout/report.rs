@@ -29,6 +29,11 @@ pub struct Report {
 pub enum ReportResult {
     /// The wanted deployment serves now.
     Switched,
+    /// It serves a part of the requests, by degrees.
+    Canary {
+        /// Its share of them, in percent.
+        share: u8,
+    },
     /// It did already.
     Unchanged,
     /// Its workers were started, and one of them failed.
@@ -49,6 +54,19 @@ impl Report {
             kept: Vec::new(),
             failed: Vec::new(),
             reason: Some(reason.to_owned()),
+            details: Vec::new(),
+        }
+    }
+
+    /// The deployment serves a part of the requests.
+    pub fn canary(commit: Option<CommitId>, share: u8, started: Vec<WorkerName>) -> Self {
+        Self {
+            result: ReportResult::Canary { share },
+            commit,
+            started,
+            kept: Vec::new(),
+            failed: Vec::new(),
+            reason: None,
             details: Vec::new(),
         }
     }
@@ -106,6 +124,10 @@ impl fmt::Display for Report {
             (Some(reason), ReportResult::Refused) => write!(f, "nothing was changed: {reason}"),
             (Some(reason), _) => write!(f, "{wanted} does not serve: {reason}"),
             (None, ReportResult::HandedOver) => f.write_str("handed over to the new tqserver"),
+            (None, ReportResult::Canary { share }) => {
+                let started = names(&self.started);
+                write!(f, "{wanted} serves {share} % of requests as a canary, started: {started}")
+            }
             (None, ReportResult::Unchanged) => write!(f, "{wanted} serves already"),
             (None, _) if self.started.is_empty() => {
                 write!(f, "{wanted} serves, nothing was started")

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 
 use super::controller::{Breaker, Controller};
-use super::event::Cause;
+use super::event::{Cause, RolloutId};
 use super::generation::Phase;
 use super::soak::Before;
 use super::state::{DeploymentRef, FailedDeployment, HistoryEntry, Refusal, State};
+use crate::canary::CanaryPlan;
 use crate::ids::{CommitId, Generation, Md5, RoutePath, UnitName, WorkerName};
 use crate::launcher::Source;
 use crate::proxy::target::Target;
@@ -31,6 +32,8 @@ pub struct Snapshot {
     pub tag: Option<String>,
     /// What is on its way.
     pub rolling_out: Option<CommitId>,
+    /// What serves a part of the requests.
+    pub canary: Option<CanarySnapshot>,
     /// The last that came to serve whole.
     pub last_good: Option<DeploymentRef>,
     /// The last that did not.
@@ -45,6 +48,23 @@ pub struct Snapshot {
     pub refused: Arc<Vec<Refusal>>,
     /// What workers had done when what is published came to be.
     pub before: Arc<BTreeMap<WorkerName, Before>>,
+}
+
+/// A deployment that comes to serve by degrees.
+#[derive(Debug, Clone)]
+pub struct CanarySnapshot {
+    /// Its rollout.
+    pub id: RolloutId,
+    /// Which it is.
+    pub commit: Option<CommitId>,
+    /// Its share of the requests, in percent.
+    pub share: u8,
+    /// How it is to go on, the present step among them.
+    pub plan: Option<CanaryPlan>,
+    /// At which of the plan's steps it is, from 0 on.
+    pub step: usize,
+    /// When the next begins; `None`: when somebody says so.
+    pub next_step: Option<Timestamp>,
 }
 
 /// One worker.
@@ -111,6 +131,11 @@ pub struct GenerationSnapshot {
 }
 
 impl GenerationSnapshot {
+    /// Whether it serves a part of the requests, beside the one that serves.
+    pub fn is_canary(&self) -> bool {
+        self.phase == "Canary"
+    }
+
     /// Whether it is in the published table.
     pub fn serves(&self) -> bool {
         self.phase == "Serving"
@@ -196,6 +221,14 @@ impl Snapshot {
             branch: current.and_then(|current| current.branch.clone()),
             tag: current.and_then(|current| current.tag.clone()),
             rolling_out: controller.rolling_out().and_then(|desired| desired.commit.clone()),
+            canary: controller.canary().map(|canary| CanarySnapshot {
+                id: canary.id,
+                commit: canary.deployment.commit.clone(),
+                share: canary.share,
+                plan: canary.deployment.canary.clone(),
+                step: canary.step,
+                next_step: canary.next_step.and_then(|at| date_of(at, now)),
+            }),
             last_good: state.last_good.clone(),
             failed: state.failed.clone(),
             workers: workers.into_values().collect(),
@@ -225,8 +258,12 @@ impl fmt::Display for Snapshot {
         let all = self.workers.iter().filter(|worker| worker.route.is_some());
         let (count, ready) = (all.clone().count(), all.filter(|worker| worker.is_up()).count());
         write!(f, ", {ready} of {count} workers ready")?;
-        if let Some(commit) = &self.rolling_out {
-            write!(f, ", rolling out {}", commit.short())?;
+        match (&self.rolling_out, &self.canary) {
+            (Some(commit), Some(canary)) => {
+                write!(f, ", {} serves {} % as a canary", commit.short(), canary.share)?;
+            }
+            (Some(commit), None) => write!(f, ", rolling out {}", commit.short())?,
+            (None, _) => {}
         }
         match &self.failed {
             Some(failed) => {

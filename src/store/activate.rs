@@ -16,6 +16,7 @@ use super::manifest::{
 };
 use super::manifest_sum;
 use super::modes::Writers;
+use crate::canary::CanaryPlan;
 use crate::ids::CommitId;
 
 /// Why the manifest is as it was.
@@ -59,17 +60,26 @@ pub fn activate(
     now: Timestamp,
     keep_history: usize,
 ) -> Result<Manifest, ActivateError> {
-    activate_by(lock, deployment, None, now, keep_history)
+    activate_as(lock, deployment, Wish::default(), now, keep_history)
 }
 
-/// The same, and the manifest says who did it.
+/// What a manifest says beside which deployment is wanted.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// Who wants it.
+    pub by: Option<DeployedBy>,
+    /// How it is to come to serve by degrees; `None`: at once.
+    pub canary: Option<CanaryPlan>,
+}
+
+/// The same, and the manifest says who wants it, and how.
 ///
 /// # Errors
 /// Those of [`activate`].
-pub fn activate_by(
+pub fn activate_as(
     lock: &DeployLock,
     deployment: &Deployment,
-    by: Option<DeployedBy>,
+    wish: Wish,
     now: Timestamp,
     keep_history: usize,
 ) -> Result<Manifest, ActivateError> {
@@ -82,7 +92,7 @@ pub fn activate_by(
         .map_err(|source| ActivateError::Io { path: deploy.path().to_path_buf(), source })?;
     let previous = previous(Manifest::read(deploy).map(|(manifest, _)| manifest))?;
     let mut manifest = following(previous, deployment, &present, now, keep_history);
-    manifest.deployed_by = by;
+    (manifest.deployed_by, manifest.canary) = (wish.by, wish.canary);
     let path = deploy.manifest();
     let write = || {
         let mode = Writers::of(&fs::metadata(deploy.path())?).document();
@@ -189,6 +199,7 @@ fn following(
         current_deployment: commit.clone(),
         deployment_path: format!("deploy/{commit}"),
         deployed_by: None,
+        canary: None,
         deployment: DeployedDeployment { deployment: deployment.clone(), deployed_at: now },
         previous_deployments: history,
     }

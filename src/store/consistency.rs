@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::deployment::{Deployment, WorkerPart};
 use super::findings::Findings;
 use super::manifest::{DeployedBy, Manifest};
+use crate::canary::CanaryPlan;
 use crate::ids::{CommitId, RoutePath, WorkerName};
 
 /// A contradiction within a document.
@@ -66,6 +67,9 @@ pub enum Inconsistency {
         /// The other.
         second: WorkerName,
     },
+    /// A canary that cannot be.
+    #[error("canary: {0}")]
+    Canary(String),
     /// A text that would garble a terminal or a log.
     #[error("{field} is {value:?}: {rule}")]
     Text {
@@ -105,6 +109,9 @@ pub(crate) fn of_manifest(manifest: &Manifest) -> Findings<Inconsistency> {
         });
     }
     deployed_by(manifest.deployed_by.as_ref(), &mut findings);
+    if let Some(Err(reason)) = manifest.canary.as_ref().map(CanaryPlan::check) {
+        findings.push(Inconsistency::Canary(reason));
+    }
     for previous in &manifest.previous_deployments {
         deployed_by(previous.deployed_by.as_ref(), &mut findings);
         git_names(

@@ -7,6 +7,7 @@ use super::deployment::Deployment;
 use super::document::{self, Document, DocumentError, ReadError};
 use super::layout::DeployDir;
 use super::manifest_sum;
+use crate::canary::CanaryPlan;
 use crate::ids::{CommitId, Md5};
 
 /// The document at `deploy/manifest.json`, only ever replaced by rename.
@@ -26,6 +27,9 @@ pub struct Manifest {
     /// Who activated it, where that was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deployed_by: Option<DeployedBy>,
+    /// How it is to come to serve by degrees, where that is wished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<CanaryPlan>,
     /// `deployment.json` repeated, and when it was activated.
     pub deployment: DeployedDeployment,
     /// Those before, newest first.

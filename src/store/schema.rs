@@ -101,8 +101,13 @@ fn schemas_describe_what_is_written_and_require_what_is_read() {
     agrees("deployment.schema.json", &new.to_json(), |bytes| Deployment::parse(bytes).is_ok());
 
     let lock = DeployLock::try_acquire(&folder, "test", at(0)).unwrap();
-    let by = || Some(deployed_by());
-    super::activate::activate_by(&lock, &old, by(), at(1), 5).unwrap();
-    let manifest = super::activate::activate_by(&lock, &new, by(), at(2), 5).unwrap();
+    let canary = || crate::canary::CanaryPlan {
+        steps: vec![5, 25],
+        step_seconds: Some(60),
+        testers: Some("cookie:tester=1".parse().unwrap()),
+    };
+    let wish = || super::activate::Wish { by: Some(deployed_by()), canary: Some(canary()) };
+    super::activate::activate_as(&lock, &old, wish(), at(1), 5).unwrap();
+    let manifest = super::activate::activate_as(&lock, &new, wish(), at(2), 5).unwrap();
     agrees("manifest.schema.json", &manifest.to_json(), |bytes| Manifest::parse(bytes).is_ok());
 }

@@ -145,6 +145,7 @@ impl Site {
             timeouts: UpstreamTimeouts { response: FOREVER, body_idle: FOREVER },
             compression: None,
             targets,
+            canary: None,
             refused_until: None,
             asleep: None,
             public: vec![PublicTree { root, path: self.public.path().to_owned(), digest: None }],

@@ -10,6 +10,7 @@ mod support;
 
 mod access_log;
 mod browser;
+mod canary;
 mod clock;
 mod command_line;
 mod crashes;

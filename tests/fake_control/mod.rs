@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tqserver::admin::api::{
-    BreakerState, Control, Counters, DrainingGeneration, ExitKind, FailedDeployment, LastExit,
+    BreakerState, Control, Counters, ExitKind, FailedDeployment, GenerationBeside, LastExit,
     PastRollouts, ReloadOutcome, ReloadVerdict, SCHEMA, ServerState, Status, WorkerLoad,
     WorkerState, WorkerStatus,
 };
@@ -65,6 +65,10 @@ impl Control for Fake {
         let verdict =
             ReloadVerdict { started: vec![worker], ..self.verdict.lock().unwrap().clone() };
         std::future::ready(verdict)
+    }
+
+    fn decide(&self, _promote: bool) -> impl Future<Output = ReloadVerdict> + Send {
+        std::future::ready(self.verdict.lock().unwrap().clone())
     }
 
     async fn soak(&self, commit: CommitId, time: Duration) -> Result<SoakVerdict, String> {
@@ -176,6 +180,7 @@ fn worker(name: &str, generation: u64, port: u16, commit_id: &str) -> WorkerStat
         instances_wanted: None,
         instances: Vec::new(),
         draining: Vec::new(),
+        canaries: Vec::new(),
         last_failure: None,
         restarts: 0,
         breaker: BreakerState::Closed,
@@ -209,6 +214,7 @@ pub(crate) fn serving() -> Status {
         tag: Some("v1.2.3".to_owned()),
         last_good: Some(commit(NEW)),
         failed: None,
+        canary: None,
         workers: vec![index, worker("api_users", 11, 9007, OLD)],
         counters: Counters { requests: 1234, in_flight: 3, ..Counters::default() },
         warnings: Vec::new(),
@@ -228,7 +234,7 @@ pub(crate) fn degraded() -> Status {
     });
     status.warnings = vec!["the folder of the running deployment is gone".to_owned()];
     let [index, users] = &mut status.workers[..] else { unreachable!("two workers") };
-    index.draining = vec![DrainingGeneration {
+    index.draining = vec![GenerationBeside {
         generation: Generation(17),
         port: Port::new(9013).unwrap(),
         unit: "tq-worker@index-9013.service".parse().unwrap(),

@@ -205,6 +205,7 @@ pub(crate) fn route(path: &str, targets: WeightedTargets) -> Route {
         timeouts: UpstreamTimeouts { response: FOREVER, body_idle: FOREVER },
         compression: None,
         targets,
+        canary: None,
         refused_until: None,
         asleep: None,
         public: vec![],

@@ -5,6 +5,7 @@ mod access_log;
 mod authority;
 mod bed;
 mod bulk;
+mod canary;
 mod compression;
 mod error_pages;
 mod figures;

@@ -5,6 +5,7 @@
 //! the old or the new deployment.
 
 mod archive;
+mod canary;
 mod hooks;
 mod local;
 mod place;
@@ -28,8 +29,10 @@ use super::exit::{Exit, Failure};
 use super::host::protocol::{Outcome, Reply, Request};
 use super::output::{Output, Role};
 use crate::build::Project;
+use crate::canary::CanaryPlan;
 use crate::config::settings::{Mode, Settings, Target, TargetName};
 use crate::ids::CommitId;
+use canary::CanaryOption;
 use local::Local;
 pub(super) use place::Place;
 use plan::Plan;
@@ -37,7 +40,7 @@ pub(super) use plan::Workers;
 pub(super) use session::Session;
 pub(super) use sessions::{begin, end, interruptible, lock};
 pub(super) use steps::Steps;
-use switch::Switched;
+use switch::{How, Switched};
 use upload::Uploaded;
 
 /// The JSON document's format.
@@ -56,6 +59,13 @@ pub struct DeployArgs {
     /// How long to watch the new deployment, instead of the target's soak_seconds; 0: not at all
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub soak: Option<Duration>,
+    /// Have it serve by degrees: 5% of the requests at first, or those of testers (header:NAME=VALUE,
+    /// cookie:NAME=VALUE), or both; testers alone until `tqctl rollout promote`
+    #[arg(long, value_name = "SHARE|TESTERS")]
+    pub canary: Vec<CanaryOption>,
+    /// How long each share lasts, 60s where that is not said; after 5%, 25% and 50% it serves whole
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub canary_step: Option<Duration>,
     /// Wait for a deployment that is under way, instead of failing
     #[arg(long)]
     pub lock_wait: bool,
@@ -81,6 +91,8 @@ fn time(text: &str) -> Result<Duration, String> {
 /// [`Exit::Locked`].
 pub fn run(args: &DeployArgs, root: &Path, out: &Output) -> Result<Exit, Failure> {
     let started = Instant::now();
+    let canary = canary::plan(&args.canary, args.canary_step)
+        .map_err(|error| Failure::new(Exit::Usage, anyhow::anyhow!(error)))?;
     let (project, settings) = build::project(root, Mode::Prod, out)?;
     let (name, target) = target(&settings, &args.target)?;
     let deploying = Deploying {
@@ -89,6 +101,7 @@ pub fn run(args: &DeployArgs, root: &Path, out: &Output) -> Result<Exit, Failure
         target,
         name: name.as_str(),
         soak: args.soak.unwrap_or(target.soak),
+        canary,
         started,
         out,
     };
@@ -134,6 +147,7 @@ struct Deploying<'a> {
     target: &'a Target,
     name: &'a str,
     soak: Duration,
+    canary: Option<CanaryPlan>,
     started: Instant,
     out: &'a Output,
 }
@@ -219,15 +233,21 @@ impl Deploying<'_> {
         let uploads = sessions.iter_mut().map(|session| upload::upload(session, local, &steps));
         // All of them, so that one host's failure does not leave another's half done.
         let uploaded: Vec<_> = join_all(uploads).await.into_iter().collect::<Result<_, _>>()?;
-        let how = (self.target.order, self.soak);
+        let how = How { soak: self.soak, canary: self.canary.clone() };
+        let how = (self.target.order, &how);
         let switched = switch::switch(sessions, commit, how, &steps).await;
         self.document(commit, &plans, &switched, &uploaded)?;
         let exit = switch::explain(&switched, out);
         if exit == Exit::Ok {
             let took = self.started.elapsed().as_secs_f64();
-            let mark = out.painter().paint(Role::Good, "Deployed");
+            let is_canary = switched.iter().any(|it| it.outcome() == Some(Outcome::Canary));
+            let (done, next) = match is_canary {
+                true => ("Brought", "Serves testers: tqctl rollout promote, or abort; undo"),
+                false => ("Deployed", "Undo"),
+            };
+            let mark = out.painter().paint(Role::Good, done);
             out.line(format_args!(
-                "{mark} {} in {took:.1} s.   Undo: tqctl rollback {}",
+                "{mark} {} in {took:.1} s.   {next}: tqctl rollback {}",
                 commit.short(),
                 self.name
             ))?;

@@ -1,6 +1,7 @@
 //! The steps of a deployment, as people follow them: a line for each that is done, with the host and
 //! the time, and on a terminal a bar while files are brought.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal};
 use std::time::Instant;
 
@@ -16,20 +17,24 @@ pub(in crate::ctl) enum Step {
     Verify,
     Activate,
     Rollout,
+    /// So many percent of the requests go to it.
+    Canary(u8),
     Soak,
 }
 
 impl Step {
     /// `1/6 lock`
-    fn label(self) -> &'static str {
-        match self {
+    fn label(self) -> Cow<'static, str> {
+        let name = match self {
             Self::Lock => "1/6 lock",
             Self::Upload => "2/6 upload",
             Self::Verify => "3/6 verify",
             Self::Activate => "4/6 activate",
             Self::Rollout => "5/6 rollout",
+            Self::Canary(share) => return format!("5/6 canary {share} %").into(),
             Self::Soak => "6/6 soak",
-        }
+        };
+        name.into()
     }
 }
 

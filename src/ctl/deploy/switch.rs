@@ -6,11 +6,21 @@ use futures_util::future::join_all;
 
 use super::session::Session;
 use super::steps::{Step, Steps};
+use crate::canary::CanaryPlan;
 use crate::config::targets::Order;
 use crate::ctl::exit::{Exit, Failure};
 use crate::ctl::host::protocol::{Outcome, Reply, Request, RolledOut};
 use crate::ctl::output::{Output, printable};
 use crate::ids::{CommitId, WorkerName};
+
+/// How a deployment is to come to serve.
+#[derive(Debug, Clone, Default)]
+pub(in crate::ctl) struct How {
+    /// How long it is watched then; zero: not at all.
+    pub(in crate::ctl) soak: Duration,
+    /// By degrees; `None`: at once.
+    pub(in crate::ctl) canary: Option<CanaryPlan>,
+}
 
 /// What came of it on one host.
 #[derive(Debug)]
@@ -38,7 +48,7 @@ impl Switched {
     /// The exit code that it calls for.
     pub(in crate::ctl) fn exit(&self) -> Exit {
         let of_outcome = |rolled_out: &RolledOut| match rolled_out.outcome {
-            Outcome::Switched | Outcome::Unchanged => Exit::Ok,
+            Outcome::Switched | Outcome::Unchanged | Outcome::Canary => Exit::Ok,
             Outcome::NotSwitched | Outcome::RolledBack => Exit::NotSwitched,
             Outcome::RollbackFailed => Exit::RollbackFailed,
         };
@@ -52,9 +62,9 @@ impl Switched {
     }
 }
 
-/// Whether the deployment serves.
+/// Whether the deployment serves, as far as it is to.
 pub(super) fn is_well(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Switched | Outcome::Unchanged)
+    matches!(outcome, Outcome::Switched | Outcome::Unchanged | Outcome::Canary)
 }
 
 /// Switches the hosts in their order, each of which has the lock. Where one fails, those that have
@@ -62,17 +72,17 @@ pub(super) fn is_well(outcome: Outcome) -> bool {
 pub(in crate::ctl) async fn switch(
     sessions: &mut [Session],
     commit: &CommitId,
-    (order, soak): (Order, Duration),
+    (order, how): (Order, &How),
     steps: &Steps<'_>,
 ) -> Vec<Switched> {
     let mut all = Vec::new();
     match order {
         Order::Parallel => {
-            all = join_all(sessions.iter_mut().map(|it| one(it, commit, soak, steps))).await;
+            all = join_all(sessions.iter_mut().map(|it| one(it, commit, how, steps))).await;
         }
         Order::Rolling => {
             for session in sessions.iter_mut() {
-                all.push(one(session, commit, soak, steps).await);
+                all.push(one(session, commit, how, steps).await);
                 if all.iter().any(|switched| !switched.is_well()) {
                     break;
                 }
@@ -85,41 +95,39 @@ pub(in crate::ctl) async fn switch(
     let left_alone = sessions[all.len()..].iter().map(|session| session.place().name().to_owned());
     all.extend(left_alone.map(|host| Switched { host, result: None, put_back: None }));
     for (session, switched) in sessions.iter_mut().zip(&mut all) {
-        let Some(Ok(RolledOut { outcome: Outcome::Switched, before: Some(before), .. })) =
-            &switched.result
+        let Some(Ok(RolledOut {
+            outcome: Outcome::Switched | Outcome::Canary,
+            before: Some(before),
+            ..
+        })) = &switched.result
         else {
             continue;
         };
         if before != commit {
             let before = before.clone();
-            let back = one(session, &before, Duration::ZERO, steps).await;
+            let back = one(session, &before, &How::default(), steps).await;
             switched.put_back = back.result;
         }
     }
     all
 }
 
-async fn one(
-    session: &mut Session,
-    commit: &CommitId,
-    soak: Duration,
-    steps: &Steps<'_>,
-) -> Switched {
+async fn one(session: &mut Session, commit: &CommitId, how: &How, steps: &Steps<'_>) -> Switched {
     let host = session.place().name().to_owned();
-    let result = Some(rolled_out(session, commit, soak, steps).await);
+    let result = Some(rolled_out(session, commit, how, steps).await);
     Switched { host, result, put_back: None }
 }
 
 async fn rolled_out(
     session: &mut Session,
     commit: &CommitId,
-    soak: Duration,
+    How { soak, canary }: &How,
     steps: &Steps<'_>,
 ) -> Result<RolledOut, Failure> {
     let host = session.place().name().to_owned();
     let mut running = steps.begin(Step::Activate, &host);
     let soak_ms = soak.as_millis().try_into().unwrap_or(u64::MAX);
-    let request = Request::RollOut { commit: commit.clone(), soak_ms };
+    let request = Request::RollOut { commit: commit.clone(), soak_ms, canary: canary.clone() };
     let mut reply = session.ask(&request).await?;
     let (mut activated, mut watched, mut told) = (false, false, 0);
     loop {
@@ -128,6 +136,10 @@ async fn rolled_out(
                 activated = true;
                 running.done("");
                 running = steps.begin(Step::Rollout, &host);
+            }
+            Reply::Canary { share_percent } if activated && !watched => {
+                running.done("");
+                running = steps.begin(Step::Canary(share_percent), &host);
             }
             Reply::Serving { started, kept, notes } if activated && !watched => {
                 told = notes.len();
@@ -139,6 +151,9 @@ async fn rolled_out(
             }
             Reply::RolledOut(rolled_out) => {
                 match (is_well(rolled_out.outcome), watched && soak.is_zero()) {
+                    (true, _) if rolled_out.outcome == Outcome::Canary => {
+                        running.done("until `tqctl rollout promote`, or abort")
+                    }
                     (true, true) => running.skipped(),
                     (true, false) => {
                         running.done(&rolled_out.notes.get(told..).unwrap_or_default().join("; "))
@@ -213,7 +228,7 @@ fn consequence(rolled_out: &RolledOut) -> Option<String> {
         None => "There was no deployment before, and there is none now.".to_owned(),
     };
     match rolled_out.outcome {
-        Outcome::Switched | Outcome::Unchanged => None,
+        Outcome::Switched | Outcome::Unchanged | Outcome::Canary => None,
         Outcome::NotSwitched => {
             Some(format!("never switched: {reason}. What served before serves on. {manifest}"))
         }

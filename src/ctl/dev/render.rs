@@ -132,6 +132,7 @@ impl Renderer {
         match &event.what {
             EventKind::Watching { .. }
             | EventKind::Rollout { .. }
+            | EventKind::Canary { .. }
             | EventKind::Refused { .. }
             | EventKind::Generation { .. }
             | EventKind::Died { .. } => Vec::new(),
@@ -300,6 +301,7 @@ fn concerned(what: &EventKind) -> Vec<&WorkerName> {
         | EventKind::Configuration { .. }
         | EventKind::Skipped { .. }
         | EventKind::Rollout { .. }
+        | EventKind::Canary { .. }
         | EventKind::Refused { .. }
         | EventKind::Notice { .. } => Vec::new(),
         EventKind::Generation { worker, .. } | EventKind::Died { worker, .. } => vec![worker],

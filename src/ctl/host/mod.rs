@@ -4,6 +4,7 @@
 //! become of whoever sent them. The lock and what was staged end with it. It runs as the user who
 //! deploys, and can do nothing that this user could not do by hand.
 
+mod canary;
 mod known;
 pub(super) mod protocol;
 mod receive;
@@ -128,12 +129,13 @@ impl Session {
                 self.receiving.take().ok_or_else(nothing_staged)?.publish(lock)?;
                 wire.say(&Reply::Published);
             }
-            Request::RollOut { commit, soak_ms } => {
+            Request::RollOut { commit, soak_ms, canary } => {
                 let lock = held(&self.lock)?;
                 let rolled_out = rollout::Rollout {
                     lock,
                     client: &self.client,
                     by: &self.by,
+                    canary,
                     soak: std::time::Duration::from_millis(soak_ms),
                 }
                 .run(&commit, wire)?;

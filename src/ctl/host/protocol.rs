@@ -6,11 +6,12 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::canary::CanaryPlan;
 use crate::ids::{CommitId, WorkerName};
 use crate::store::manifest::DeployedBy;
 
 /// The version of these documents.
-pub(in crate::ctl) const PROTOCOL: u32 = 2;
+pub(in crate::ctl) const PROTOCOL: u32 = 3;
 /// The longest line, in bytes: a deployment's record, quoted once more.
 pub(in crate::ctl) const MAX_LINE: u64 = 16 << 20;
 /// The largest piece of an archive, in bytes.
@@ -60,13 +61,16 @@ pub(in crate::ctl) enum Request {
     /// Everything is there: to verify it and give it its name. [`Reply::Published`].
     Publish,
     /// To point the manifest at a deployment and have tqserver switch to it; if that comes to
-    /// nothing, to put the manifest back. [`Reply::Activated`], [`Reply::Serving`] and at last
-    /// [`Reply::RolledOut`]; the end of the connection does not stop it.
+    /// nothing, to put the manifest back. [`Reply::Activated`], [`Reply::Canary`] for each of its steps,
+    /// [`Reply::Serving`] and at last [`Reply::RolledOut`]; the end of the connection does not stop it.
     RollOut {
         /// Which.
         commit: CommitId,
         /// How long to watch it, in milliseconds.
         soak_ms: u64,
+        /// How it is to come to serve by degrees; absent: at once.
+        #[serde(default)]
+        canary: Option<CanaryPlan>,
     },
     /// Which deployments are there, and what became of them? [`Reply::Deployments`].
     List {
@@ -115,6 +119,11 @@ pub(in crate::ctl) enum Reply {
     Published,
     /// The manifest points at it.
     Activated,
+    /// It serves a share of the requests.
+    Canary {
+        /// The share, in percent.
+        share_percent: u8,
+    },
     /// tqserver says that it serves; it is watched from now on, if that was wished.
     Serving {
         /// Workers that got a new generation.
@@ -182,6 +191,8 @@ pub(in crate::ctl) struct RolledOut {
 pub(in crate::ctl) enum Outcome {
     /// It serves.
     Switched,
+    /// It serves a share of the requests until somebody promotes or aborts it.
+    Canary,
     /// It did already.
     Unchanged,
     /// It never served. What served before serves, and the manifest is as it was.

@@ -7,16 +7,18 @@ use std::time::Duration;
 use anyhow::Context;
 use jiff::Timestamp;
 
+use super::canary::{self, Followed};
 use super::protocol::{Outcome, Reply, RolledOut};
 use super::soak;
 use super::verdict;
 use super::wire::Wire;
 use crate::admin::api::{ReloadOutcome, ReloadVerdict};
 use crate::admin::soak::{SoakOutcome, SoakVerdict};
+use crate::canary::CanaryPlan;
 use crate::ctl::client::{Client, ClientError};
 use crate::ctl::exit::Failure;
 use crate::ids::CommitId;
-use crate::store::activate::{HISTORY, activate_by};
+use crate::store::activate::{HISTORY, Wish, activate_as};
 use crate::store::deployment::Deployment;
 use crate::store::digest::DigestCache;
 use crate::store::lock::DeployLock;
@@ -29,6 +31,8 @@ pub(super) struct Rollout<'s> {
     pub(super) lock: &'s DeployLock,
     pub(super) client: &'s Client,
     pub(super) by: &'s DeployedBy,
+    /// How it is to come to serve by degrees; `None`: at once.
+    pub(super) canary: Option<CanaryPlan>,
     /// How long it is watched; zero: not at all.
     pub(super) soak: Duration,
 }
@@ -46,8 +50,8 @@ impl Rollout<'_> {
             Err(error) => return Err(error.into_failure()),
         };
         let back = WayBack::prepare(self.lock)?;
-        let by = Some(self.by.clone());
-        if let Err(error) = activate_by(self.lock, &record, by, Timestamp::now(), HISTORY) {
+        let wish = Wish { by: Some(self.by.clone()), canary: self.canary.clone() };
+        if let Err(error) = activate_as(self.lock, &record, wish, Timestamp::now(), HISTORY) {
             // What could not be flushed to the disk is there nevertheless.
             back.take(self.lock).context("and the manifest could not be put back")?;
             return Err(error.into());
@@ -62,6 +66,17 @@ impl Rollout<'_> {
         let mut rolled_out = told(&verdict, back.commit().cloned());
         if !verdict.ok {
             return Ok(self.put_back_after(rolled_out, &back));
+        }
+        if verdict.outcome == ReloadOutcome::Canary {
+            match canary::follow(self.client, commit, wire)? {
+                Followed::Serves => rolled_out.outcome = Outcome::Switched,
+                Followed::Waits => return Ok(rolled_out),
+                Followed::GivenUp(reason) => {
+                    let (outcome, reason) = (Outcome::NotSwitched, Some(reason));
+                    let told = RolledOut { outcome, reason, ..rolled_out };
+                    return Ok(self.put_back_after(told, &back));
+                }
+            }
         }
         if !may_ask {
             rolled_out.notes.push("`systemctl reload` alone says so".to_owned());
@@ -145,6 +160,7 @@ fn told(verdict: &ReloadVerdict, before: Option<CommitId>) -> RolledOut {
     let outcome = match verdict.outcome {
         _ if !verdict.ok => Outcome::NotSwitched,
         ReloadOutcome::Unchanged => Outcome::Unchanged,
+        ReloadOutcome::Canary => Outcome::Canary,
         _ => Outcome::Switched,
     };
     RolledOut {

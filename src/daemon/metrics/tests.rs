@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use super::*;
 use crate::proxy::table::PublishedTable;
+use crate::rollout::event::RolloutId;
 use crate::rollout::state::{DeploymentRef, HistoryEntry};
-use crate::rollout::status::WorkerSnapshot;
+use crate::rollout::status::{CanarySnapshot, WorkerSnapshot};
 
 /// All there can be: `count` workers, each of which has answered with every class.
 fn render(count: usize) -> String {
@@ -42,6 +43,14 @@ fn render(count: usize) -> String {
     let snapshot = Snapshot {
         workers: names.iter().map(worker).collect(),
         past: Arc::new(vec![past]),
+        canary: Some(CanarySnapshot {
+            id: RolloutId(1),
+            commit: None,
+            share: 5,
+            plan: None,
+            step: 0,
+            next_step: None,
+        }),
         ..Snapshot::default()
     };
     let samples = Samples::new(PublishedTable::new());

@@ -41,7 +41,7 @@ impl Connection {
         self.tally(&order).requests.add(1);
         note_target(ask, &order);
         let upstream = loop {
-            let others = order.route.targets.len() > 1;
+            let others = order.route.targets.len() > 1 || order.route.canary.is_some();
             exchange.compression.clone_from(&order.route.compression);
             match exchange.send(order.claim.target(), order.route.timeouts, others).await {
                 Ok(upstream) => break upstream,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::super::event::Decision;
 use super::super::report::Report;
 use super::super::status::Snapshot;
 use crate::ids::{CommitId, WorkerName};
@@ -16,6 +17,8 @@ pub enum Command {
     Reload(oneshot::Sender<Report>),
     /// Give a worker a new generation of what serves.
     Restart(WorkerName, oneshot::Sender<Report>),
+    /// A canary is to serve whole, or not at all.
+    Decide(Decision, oneshot::Sender<Report>),
     /// Go back to what served before.
     GoBack(GoBack, oneshot::Sender<Report>),
     /// The manifest may have changed.
@@ -74,6 +77,12 @@ impl RolloutHandle {
     /// verdict, not the restart.
     pub fn restart(&self, worker: WorkerName) -> impl Future<Output = Report> + Send + use<> {
         self.ask(|reply| Command::Restart(worker, reply))
+    }
+
+    /// Decides about the canary, here and now; the future is the verdict. It is refused where there is none.
+    /// Dropping the future gives up the verdict, not the decision.
+    pub fn decide(&self, decision: Decision) -> impl Future<Output = Report> + Send + use<> {
+        self.ask(|reply| Command::Decide(decision, reply))
     }
 
     /// Asks, here and now, to go back from a deployment that serves to the last that served well before

@@ -4,6 +4,7 @@
 //! verifying, systemd, probes, the journal — runs beside it and reports back, so that the actor
 //! never waits and the data plane never waits for the actor.
 
+mod canary;
 mod go_back;
 mod handle;
 mod memory;
@@ -33,7 +34,7 @@ use super::report::Report;
 use super::soak::Before;
 use super::state::{DeploymentRef, HistoryEntry, Refusal, State, StateFile};
 use super::status::Snapshot;
-use crate::config::settings::{RolloutSettings, Settings};
+use crate::config::settings::{RolloutSettings, Settings, SoakSettings};
 use crate::control_group::ControlGroup;
 use crate::ids::{UnitName, WorkerName};
 use crate::launcher::{Launcher, LiveUnit, UnitEvent};
@@ -61,6 +62,7 @@ enum Done {
     WornOut(UnitName),
     Unwell(UnitName, String),
     Awaited(WorkerName),
+    Judged(RolloutId, Option<(WorkerName, String)>),
     Reported(Waiters, Report),
     Saved(io::Result<()>),
 }
@@ -91,6 +93,8 @@ pub struct Parts<L> {
 pub struct Actor<L: Launcher> {
     controller: Controller,
     rollout_settings: RolloutSettings,
+    /// What a canary may do worse than what serves.
+    soak_limits: SoakSettings,
     launches: LaunchQueue<L>,
     table: Arc<PublishedTable>,
     targets: HashMap<UnitName, Arc<Target>>,
@@ -154,6 +158,7 @@ impl<L: Launcher> Actor<L> {
         let mut actor = Self {
             controller,
             rollout_settings: rollout,
+            soak_limits: settings.deployments.soak,
             launches: LaunchQueue::new(parts.launcher, parts.predecessor),
             table: parts.table,
             targets: HashMap::new(),
@@ -276,6 +281,7 @@ impl<L: Launcher> Actor<L> {
         match command {
             Command::Reload(waiter) => self.ask(true, Some(waiter)),
             Command::Restart(worker, waiter) => self.restart(worker, waiter),
+            Command::Decide(decision, waiter) => self.decide(decision, waiter),
             Command::GoBack(wish, waiter) => self.go_back(wish, waiter),
             Command::ManifestChanged => self.ask(false, None),
             Command::Suspend(granted) => self.suspending = Some(granted),
@@ -333,6 +339,7 @@ impl<L: Launcher> Actor<L> {
                 tracing::info!(%worker, "{worker} is asked for, and wakes");
                 self.step(Event::Awaited(worker));
             }
+            Done::Judged(id, worse) => self.judged(id, worse),
             Done::Saved(result) => {
                 self.saving = false;
                 if let Err(error) = result {

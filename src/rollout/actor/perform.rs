@@ -11,6 +11,7 @@ use crate::config::settings::{InstanceSettings, WorkerSettings};
 use crate::ids::{UnitName, WorkerName};
 use crate::launcher::Launcher;
 use crate::proxy::balance::BalanceSettings;
+use crate::proxy::canary::Canary;
 use crate::proxy::intake::IntakeSettings;
 use crate::proxy::table::{
     PublicTree, Route, RouteTable, Unrouted, UpstreamTimeouts, WeightedTargets,
@@ -74,7 +75,10 @@ impl<L: Launcher> Actor<L> {
             Effect::Reconcile => self.launches.list(),
             Effect::Join(id) => {
                 let waiters = self.loading.waiters.take();
-                self.waiting.entry(id).or_default().join(waiters);
+                match self.controller.canary().is_some() {
+                    true => waiters.answer(&self.canary_report()),
+                    false => self.waiting.entry(id).or_default().join(waiters),
+                }
             }
             Effect::Begun { id, superseded } => {
                 let mut waiters = self.loading.waiters.take();
@@ -86,6 +90,7 @@ impl<L: Launcher> Actor<L> {
                 self.begun.insert(id, now());
                 self.waiting.insert(id, waiters);
             }
+            Effect::Watch(id) => self.watch_canary(id),
             Effect::Verdict(id, verdict) => self.conclude(id, verdict),
             Effect::Warn(text) => self.warn(text),
         }
@@ -106,6 +111,7 @@ impl<L: Launcher> Actor<L> {
             let targets =
                 WeightedTargets::new(units.map(|unit| (self.target(unit, &worker.settings), 1)));
             let route = route(&worker.name, &worker.settings, &worker.public, targets);
+            let route = self.with_canary(route, table);
             let refused_until = table.refused.get(&worker.name).copied();
             let asleep = wakers.remove(&worker.name);
             routes.push(Route { refused_until, asleep, ..route });
@@ -116,6 +122,24 @@ impl<L: Launcher> Actor<L> {
         }
         self.table.publish(RouteTable::new(routes));
         self.state.serving = table.serving.clone();
+    }
+
+    /// The route with what comes to serve it by degrees. The public files of that are found, too, where
+    /// what serves has none of the same name: pages of the canary name them.
+    fn with_canary(&mut self, route: Route, table: &Table) -> Route {
+        let Some(canary) = &table.canary else { return route };
+        let Desired { workers, canary: plan, .. } = &*canary.deployment;
+        let Some(worker) = workers.get(&route.worker) else { return route };
+        let units = canary.units.iter().filter(|unit| unit.worker == worker.name);
+        let targets =
+            WeightedTargets::new(units.map(|unit| (self.target(unit, &worker.settings), 1)));
+        if targets.is_empty() {
+            return route;
+        }
+        let testers = plan.as_ref().and_then(|plan| plan.testers.clone());
+        let public = route.public.iter().chain(&worker.public).cloned().collect();
+        let canary = Some(Canary { targets, share: canary.share, testers });
+        Route { canary, public, ..route }
     }
 
     /// Has requests told that nothing is deployed, or held again once something is.
@@ -206,6 +230,7 @@ fn route(
         compression: (!settings.compression.encodings.is_empty())
             .then(|| Arc::new(settings.compression.clone())),
         targets,
+        canary: None,
         refused_until: None,
         asleep: None,
         public: public.to_vec(),

@@ -83,6 +83,7 @@ impl<L: Launcher> Actor<L> {
         (self.apply)(&wanted.settings, &wanted.certificates);
         self.rollout_settings = wanted.settings.rollout.clone();
         self.controller.set_settings(wanted.settings.rollout);
+        self.soak_limits = wanted.settings.deployments.soak;
         let deployment = wanted.desired.commit.clone().map(|commit| DeploymentRef {
             commit,
             deployment_id: wanted.desired.deployment_id.clone(),

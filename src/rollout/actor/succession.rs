@@ -10,7 +10,10 @@ impl<L: Launcher> Actor<L> {
     /// Stands still if somebody wants that and nothing is under way: a rollout that was left in
     /// the middle would fail here should the handover fail. Returns whether it is for good.
     pub(super) async fn stand_still_when_asked(&mut self) -> bool {
-        let busy = self.loader.is_none() || self.saving || self.controller.rolling_out().is_some();
+        // A canary may last for days; who takes over begins it anew.
+        let is_rolling_out =
+            self.controller.rolling_out().is_some() && self.controller.canary().is_none();
+        let busy = self.loader.is_none() || self.saving || is_rolling_out;
         if busy {
             return false;
         }
@@ -43,6 +46,7 @@ impl<L: Launcher> Actor<L> {
                     Some(
                         Command::Reload(waiter)
                         | Command::Restart(_, waiter)
+                        | Command::Decide(_, waiter)
                         | Command::GoBack(_, waiter),
                     ) => {
                         let _ = waiter.send(report.clone());

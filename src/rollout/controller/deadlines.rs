@@ -15,7 +15,8 @@ impl Controller {
         let phases = self.generations.values().filter_map(|tracked| self.overdue_at(tracked));
         let restarts = self.restarts.values().filter_map(|restart| restart.due);
         let stable = self.restarts.keys().filter_map(|worker| self.stable_at(worker));
-        phases.chain(restarts).chain(stable).chain(self.renewal_due()).min()
+        let canary = self.canary().and_then(|canary| canary.next_step);
+        phases.chain(restarts).chain(stable).chain(self.renewal_due()).chain(canary).min()
     }
 
     /// Does what is due.
@@ -46,6 +47,7 @@ impl Controller {
             Phase::Draining { due, .. } => Some(due),
             Phase::Probing
             | Phase::Ready
+            | Phase::Canary
             | Phase::Serving { .. }
             | Phase::Stopped
             | Phase::Failed => None,

@@ -8,6 +8,7 @@
 //! was published, and to stop only after it drained or its time was up.
 
 mod adoption;
+mod canary;
 mod deadlines;
 mod drain;
 mod instances;
@@ -29,6 +30,7 @@ use super::ports::PortPool;
 use crate::config::settings::RolloutSettings;
 use crate::ids::{Generation, UnitName, WorkerName};
 use crate::launcher::{StartRequest, UnitState};
+pub use canary::CanaryStand;
 use recovery::Restart;
 pub use recovery::{Breaker, Exit, Recovery};
 use renewal::Renewal;
@@ -117,13 +119,15 @@ impl Controller {
             }
             Event::Probed { unit, result } => self.probed(now, &unit, result, out),
             Event::WornOut(unit) => self.worn_out(unit),
-            Event::Unwell { unit, answer } => self.unwell(unit, &answer, out),
+            Event::Unwell { unit, answer } => self.unwell(now, unit, &answer, out),
             Event::Measured(loads) => self.measured(now, &loads, out),
+            Event::Decided(id, decision) => self.decided(now, id, decision, out),
             Event::Awaited(worker) => self.awaited(now, &worker, out),
             Event::Drained(unit) => self.drained(now, &unit, out),
             Event::Tick => self.tick(now, out),
             Event::Shutdown => self.shut_down(now, out),
         }
+        self.canary_due(now, out);
         // A death that is to be made good at once needs no tick.
         self.restart_due(now, out);
         self.renew_due(now, out);
@@ -205,6 +209,12 @@ impl Controller {
             UnitState::Active => {}
             UnitState::Deactivating => {
                 // It may have died, and its children live on; why is told when they have ended.
+                if phase == Phase::Canary {
+                    self.dying.insert(unit.clone());
+                    self.advance(unit, Phase::Stopping { since: now }, out);
+                    self.canary_died(now, unit, &Cause::Stopped, out);
+                    out.push(Effect::Drain(unit.clone()));
+                }
                 if let Phase::Serving { since } = phase {
                     self.dying.insert(unit.clone());
                     self.advance(unit, Phase::Stopping { since: now }, out);
@@ -239,6 +249,7 @@ impl Controller {
                     self.schedule_restart(now, &unit.worker, Some(now - since));
                     self.serve_ready(now, out);
                 }
+                Phase::Canary => self.canary_died(now, unit, &cause, out),
                 Phase::Draining { .. } => {
                     out.push(Effect::Warn(format!("{label} died while draining: {cause}")));
                 }
@@ -317,8 +328,8 @@ impl Controller {
             let refused = self.refused();
             self.refused_published.clone_from(&refused);
             let serving = self.serving().into_values().flat_map(|serving| serving.units).collect();
-            let asleep = self.asleep();
-            out.push(Effect::Publish(Table { deployment, serving, refused, asleep }));
+            let (canary, asleep) = (self.published_canary(), self.asleep());
+            out.push(Effect::Publish(Table { deployment, serving, canary, refused, asleep }));
         }
     }
 }

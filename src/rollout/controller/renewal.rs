@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::super::event::{Cause, Effect};
+use super::super::event::{Cause, Decision, Effect};
 use super::super::generation::{Phase, Tracked};
 use super::Controller;
 use crate::ids::UnitName;
@@ -33,7 +33,17 @@ impl Controller {
     }
 
     /// An instance that serves is not well: it is replaced as if it were worn out.
-    pub(super) fn unwell(&mut self, unit: UnitName, answer: &str, out: &mut Vec<Effect>) {
+    pub(super) fn unwell(
+        &mut self,
+        now: Instant,
+        unit: UnitName,
+        answer: &str,
+        out: &mut Vec<Effect>,
+    ) {
+        if let Some(canary) = self.canary().filter(|_| self.is_canary(&unit)) {
+            let (worker, reason) = (Some(unit.worker), format!("is not well: {answer}"));
+            return self.decided(now, canary.id, Decision::GiveUp { worker, reason }, out);
+        }
         if self.generations.get(&unit).is_some_and(serves) {
             out.push(Effect::Warn(format!("{unit} is not well, and is to be replaced: {answer}")));
             self.worn_out(unit);
@@ -49,7 +59,9 @@ impl Controller {
         };
         self.renewals.retain(|unit, it| {
             it.successor.take_if(|successor| !comes(successor));
-            generations.get(unit).is_some_and(serves)
+            // A canary that is worn out is replaced when it serves.
+            let takes_requests = |it: &Tracked| serves(it) || it.phase() == Phase::Canary;
+            generations.get(unit).is_some_and(takes_requests)
         });
         if self.ending || self.rollout.is_some() {
             return;

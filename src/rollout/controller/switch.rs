@@ -9,6 +9,7 @@ use super::super::event::{Cause, Effect, Failure, Outcome, RolloutId, Verdict};
 use super::super::generation::{Phase, Tracked};
 use super::super::plan::plan;
 use super::Controller;
+use super::canary::Trial;
 use super::recovery::Restart;
 use crate::ids::{UnitName, WorkerName};
 
@@ -23,9 +24,11 @@ pub(super) struct Rollout {
     /// Units that are not ready yet.
     waiting: BTreeSet<UnitName>,
     /// Units that are.
-    ready: BTreeSet<UnitName>,
+    pub(super) ready: BTreeSet<UnitName>,
     kept: Vec<WorkerName>,
-    failures: Vec<Failure>,
+    pub(super) failures: Vec<Failure>,
+    /// How far it has come where it goes by degrees.
+    pub(super) trial: Option<Trial>,
 }
 
 impl Rollout {
@@ -100,6 +103,7 @@ impl Controller {
             ready: BTreeSet::new(),
             kept: todo.keep,
             failures: Vec::new(),
+            trial: None,
         };
         let mut to_start = Vec::new();
         for name in todo.start {
@@ -117,7 +121,7 @@ impl Controller {
         }
         for unit in carried {
             match self.generations.get(&unit).map(Tracked::phase) {
-                Some(Phase::Ready) => rollout.ready.insert(unit),
+                Some(Phase::Ready | Phase::Canary) => rollout.ready.insert(unit),
                 _ => rollout.waiting.insert(unit),
             };
         }
@@ -206,9 +210,13 @@ impl Controller {
             .collect();
         rollout.waiting.retain(|unit| !of_worker(unit));
         rollout.ready.retain(|unit| !of_worker(unit));
-        for unit in &others {
-            self.stop(now, unit, out);
-        }
+        // Some may have served, and be on their end already.
+        let goes_on = |unit: &UnitName| {
+            let phase = self.generations.get(unit).map(Tracked::phase);
+            phase.is_some_and(|phase| phase.is_before_serving() || phase == Phase::Canary)
+        };
+        let others: Vec<_> = others.into_iter().filter(goes_on).collect();
+        self.dismiss(now, others, out);
     }
 
     /// Where workers are published one by one, publishes what can be: a generation that replaces
@@ -216,7 +224,8 @@ impl Controller {
     pub(super) fn serve_ready(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let Some(rollout) = self.rollout.as_ref().filter(|rollout| !rollout.whole) else { return };
         let is_ready = |unit: &&UnitName| {
-            self.generations.get(unit).is_some_and(|tracked| tracked.phase() == Phase::Ready)
+            let phase = self.generations.get(*unit).map(Tracked::phase);
+            matches!(phase, Some(Phase::Ready | Phase::Canary))
         };
         let all_are =
             |unit: &UnitName| rollout.waiting.iter().all(|waiting| waiting.worker != unit.worker);
@@ -233,9 +242,15 @@ impl Controller {
     }
 
     fn finish_when_ready(&mut self, now: Instant, out: &mut Vec<Effect>) {
-        let Some(rollout) = self.rollout.take_if(|rollout| rollout.waiting.is_empty()) else {
-            return;
-        };
+        let is_ready = |rollout: &Rollout| rollout.waiting.is_empty() && rollout.trial.is_none();
+        if self.rollout.as_ref().is_some_and(is_ready) && !self.begin_canary(now, out) {
+            self.finish(now, out);
+        }
+    }
+
+    /// All of the rollout that is under way is ready: it serves, and has ended.
+    pub(super) fn finish(&mut self, now: Instant, out: &mut Vec<Effect>) {
+        let Some(rollout) = self.rollout.take() else { return };
         let Rollout { id, desired, ready, kept, failures, whole, .. } = rollout;
         let unchanged = ready.is_empty() && self.current.as_ref() == Some(&desired);
         let mut started: Vec<_> = ready.iter().map(|unit| unit.worker.clone()).collect();
@@ -276,11 +291,13 @@ impl Controller {
     }
 
     /// Ends a rollout that cannot be: only its own generations stop.
-    fn give_up(&mut self, now: Instant, out: &mut Vec<Effect>) {
+    pub(super) fn give_up(&mut self, now: Instant, out: &mut Vec<Effect>) {
         let Some(rollout) = self.rollout.take() else { return };
-        for unit in rollout.waiting.iter().chain(&rollout.ready) {
-            self.stop(now, unit, out);
+        if rollout.trial.is_some() {
+            // What died of it is to leave the table, too.
+            self.publish(out);
         }
+        self.dismiss(now, rollout.waiting.into_iter().chain(rollout.ready), out);
         let verdict = Verdict {
             commit: rollout.desired.commit.clone(),
             outcome: Outcome::Failed(rollout.failures),
@@ -300,18 +317,20 @@ impl Controller {
         out: &mut Vec<Effect>,
     ) -> (Option<RolloutId>, Vec<UnitName>) {
         let Some(rollout) = self.rollout.take() else { return (None, Vec::new()) };
-        let mut carried = Vec::new();
+        let (mut carried, mut dismissed) = (Vec::new(), Vec::new());
         for unit in rollout.waiting.into_iter().chain(rollout.ready) {
             let Some(tracked) = self.generations.get(&unit) else { continue };
             let wanted = next.workers.get(&unit.worker).is_some_and(|worker| {
                 worker.fingerprint == tracked.fingerprint && worker.source == tracked.source
             });
-            match tracked.phase().is_before_serving() {
-                true if wanted => carried.push(unit),
-                true => self.stop(now, &unit, out),
-                false => {}
+            let takes_all = !tracked.phase().is_before_serving() && !self.is_canary(&unit);
+            match wanted {
+                _ if takes_all => {}
+                true => carried.push(unit),
+                false => dismissed.push(unit),
             }
         }
+        self.dismiss(now, dismissed, out);
         (Some(rollout.id), carried)
     }
 

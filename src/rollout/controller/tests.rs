@@ -8,10 +8,11 @@ use proptest::prelude::*;
 use rstest::rstest;
 
 use super::super::desired::{Desired, DesiredWorker};
-use super::super::event::{Cause, Effect, Event, Load, Outcome, RolloutId, Verdict};
+use super::super::event::{Cause, Decision, Effect, Event, Load, Outcome, RolloutId, Verdict};
 use super::super::generation::Phase;
 use super::super::ports::PortPool;
 use super::{Breaker, Controller};
+use crate::canary::CanaryPlan;
 use crate::config::settings::{
     CompressionSettings, InstanceSettings, Ready, RolloutSettings, WorkerSettings,
 };
@@ -87,8 +88,15 @@ fn deployment(digit: u8, workers: &[(&str, u8)]) -> Arc<Desired> {
         tag: None,
         deployment_id: None,
         deployed_by: None,
+        canary: None,
         workers,
     })
+}
+
+/// The same by degrees: with a tenth and then a half of the requests, for a minute each.
+fn by_degrees(desired: &Arc<Desired>) -> Arc<Desired> {
+    let plan = CanaryPlan { steps: vec![10, 50], step_seconds: Some(60), testers: None };
+    Arc::new(Desired { canary: Some(plan), ..Desired::clone(desired) })
 }
 
 /// The same with so many instances of each worker at least and at most, of which each is to have two
@@ -119,8 +127,12 @@ struct World {
     /// Units that systemd has, and whether they were told to stop.
     units: BTreeMap<UnitName, bool>,
     table: BTreeSet<UnitName>,
+    canaries: BTreeSet<UnitName>,
+    share: Option<u8>,
     asleep: BTreeSet<WorkerName>,
     refused: BTreeMap<WorkerName, Instant>,
+    /// Workers that have served.
+    served_once: BTreeSet<WorkerName>,
     draining: BTreeSet<UnitName>,
     probing: BTreeSet<UnitName>,
     verdicts: Vec<(RolloutId, Verdict)>,
@@ -135,8 +147,11 @@ impl World {
             controller: Controller::new(settings(), ports, BTreeMap::new(), 7),
             units: BTreeMap::new(),
             table: BTreeSet::new(),
+            canaries: BTreeSet::new(),
+            share: None,
             asleep: BTreeSet::new(),
             refused: BTreeMap::new(),
+            served_once: BTreeSet::new(),
             draining: BTreeSet::new(),
             probing: BTreeSet::new(),
             verdicts: Vec::new(),
@@ -165,11 +180,21 @@ impl World {
                 self.probing.insert(unit.clone());
             }
             Effect::Publish(table) => {
-                for unit in &table.serving {
+                let canary = table.canary.as_ref();
+                self.share = canary.map(|canary| canary.share);
+                self.canaries = canary.iter().flat_map(|it| it.units.iter().cloned()).collect();
+                for unit in table.serving.iter().chain(&self.canaries) {
                     assert_eq!(self.units.get(unit), Some(&false), "{unit} is published and gone");
                     assert!(!self.draining.contains(unit), "{unit} was told to drain before");
                 }
                 self.table = table.serving.iter().cloned().collect();
+                for unit in &self.canaries {
+                    assert!(!self.table.contains(unit), "{unit} serves, and is a canary");
+                    let stable = self.table.iter().any(|other| other.worker == unit.worker);
+                    let is_down = !stable && self.served_once.contains(&unit.worker);
+                    assert!(stable || is_down, "{unit} is a canary beside nothing");
+                }
+                self.served_once.extend(self.table.iter().map(|unit| unit.worker.clone()));
                 let mut of_worker: BTreeMap<_, Vec<Generation>> = BTreeMap::new();
                 for tracked in self.controller.generations() {
                     if self.table.contains(&tracked.unit) {
@@ -193,27 +218,40 @@ impl World {
                 self.asleep.clone_from(&table.asleep);
             }
             Effect::Drain(unit) => {
-                assert!(!self.table.contains(unit), "{unit} drains while it is published");
+                assert!(!self.is_published(unit), "{unit} drains while it is published");
                 self.draining.insert(unit.clone());
             }
             Effect::Stop(unit) => {
-                assert!(!self.table.contains(unit), "{unit} is stopped while it is published");
+                assert!(!self.is_published(unit), "{unit} is stopped while it is published");
                 self.units.insert(unit.clone(), true);
             }
             Effect::Forget(unit) => {
-                assert!(!self.table.contains(unit), "{unit} is forgotten while it is published");
+                assert!(!self.is_published(unit), "{unit} is forgotten while it is published");
                 self.units.remove(unit);
                 self.draining.remove(unit);
                 self.probing.remove(unit);
             }
             Effect::Verdict(id, verdict) => self.verdicts.push((*id, verdict.clone())),
             Effect::Warn(text) => assert!(!text.contains("internal error"), "{text}"),
+            Effect::Watch(id) => {
+                assert_eq!(self.controller.canary().map(|canary| canary.id), Some(*id));
+            }
             Effect::CutStreams(_) | Effect::Reconcile | Effect::Join(_) | Effect::Begun { .. } => {}
         }
     }
 
     fn want(&mut self, desired: &Arc<Desired>) -> Vec<Effect> {
         self.step(Event::Desired { desired: Arc::clone(desired), proven: false })
+    }
+
+    fn is_published(&self, unit: &UnitName) -> bool {
+        self.table.contains(unit) || self.canaries.contains(unit)
+    }
+
+    /// Somebody, or what was seen of it, decides about the canary.
+    fn decide(&mut self, decision: Decision) {
+        let id = self.controller.canary().map_or(RolloutId(0), |canary| canary.id);
+        self.step(Event::Decided(id, decision));
     }
 
     /// A worker has so many requests in flight, and none has come since the last look.
@@ -1127,6 +1165,93 @@ fn a_further_instance_that_fails_is_tried_again_after_a_wait() {
     assert_eq!(world.table.len(), 2);
 }
 
+/// One that serves, and another that comes to serve by degrees beside it.
+fn trying() -> World {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("api", 1), ("index", 1)]));
+    world.want(&by_degrees(&deployment(2, &[("api", 1), ("index", 2)])));
+    world.settle();
+    assert_eq!((world.share, world.canaries.len(), world.table.len()), (Some(10), 1, 2));
+    assert_eq!(world.verdicts.len(), 1, "it has not ended");
+    world
+}
+
+#[test]
+fn a_canary_serves_by_degrees_and_then_whole() {
+    let mut world = trying();
+    let canaries = world.canaries.clone();
+    world.advance_to_deadline();
+    assert_eq!(world.share, Some(50));
+    world.advance_to_deadline();
+    assert_eq!((world.share, world.last_outcome()), (None, &Outcome::Switched));
+    assert!(world.table.is_superset(&canaries), "what was the canary serves");
+    assert_eq!(world.served()[&name("index")], Md5::new([2; 16]));
+    world.settle();
+    assert_eq!(world.units.len(), 2);
+}
+
+#[test]
+fn a_canary_is_promoted_or_given_up_when_somebody_says_so() {
+    let mut world = trying();
+    world.decide(Decision::Promote);
+    assert_eq!(world.last_outcome(), &Outcome::Switched);
+
+    let mut world = trying();
+    let (table, canaries) = (world.table.clone(), world.canaries.clone());
+    world.decide(Decision::GiveUp { worker: Some(name("index")), reason: "worse".into() });
+    let Outcome::Failed(failures) = world.last_outcome() else { panic!("it serves") };
+    let expected = "index g2 was given up as a canary: worse";
+    assert_eq!(failures.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
+    assert_eq!((&world.table, &world.draining), (&table, &canaries), "it drains");
+    world.settle();
+    assert_eq!(world.units.len(), 2);
+}
+
+#[rstest]
+#[case::at_once(UnitState::Failed(ExitReason::Exited(1)))]
+#[case::with_children_that_live_on(UnitState::Deactivating)]
+fn a_canary_that_dies_is_given_up(#[case] state: UnitState) {
+    let mut world = trying();
+    let (table, canary) = (world.table.clone(), world.canaries.first().unwrap().clone());
+    kill(&mut world, &canary, state);
+    assert!(matches!(world.last_outcome(), Outcome::Failed(_)));
+    assert_eq!((&world.table, world.canaries.len()), (&table, 0));
+}
+
+#[test]
+fn a_canary_that_is_not_well_is_given_up_and_drains() {
+    let mut world = trying();
+    let canary = world.canaries.first().unwrap().clone();
+    world.step(Event::Unwell { unit: canary.clone(), answer: "500".into() });
+    assert!(matches!(world.last_outcome(), Outcome::Failed(_)));
+    assert!(world.draining.contains(&canary));
+}
+
+#[test]
+fn a_wish_to_serve_a_canary_at_once_promotes_it() {
+    let mut world = trying();
+    let canaries = world.canaries.clone();
+    world.want(&deployment(2, &[("api", 1), ("index", 2)]));
+    assert_eq!(world.last_outcome(), &Outcome::Switched);
+    assert!(world.table.is_superset(&canaries), "nothing was started anew");
+}
+
+#[test]
+fn another_wish_ends_a_canary() {
+    let mut world = trying();
+    let canary = world.canaries.first().unwrap().clone();
+    world.want(&deployment(1, &[("api", 1), ("index", 1)]));
+    assert_eq!(world.last_outcome(), &Outcome::Unchanged);
+    assert!(world.canaries.is_empty() && world.draining.contains(&canary));
+}
+
+#[test]
+fn where_nothing_serves_there_is_no_canary() {
+    let mut world = World::new();
+    serving(&mut world, &by_degrees(&deployment(1, &[("index", 1)])));
+    assert!(world.canaries.is_empty());
+}
+
 #[test]
 fn lost_news_is_asked_for() {
     let mut world = World::new();
@@ -1162,6 +1287,7 @@ enum Happening {
         api: Option<u8>,
         instances: usize,
         bounds: Option<(usize, usize)>,
+        by_degrees: bool,
         proven: bool,
     },
     Active(prop::sample::Index),
@@ -1174,6 +1300,7 @@ enum Happening {
     /// A worker has so many requests in flight, and this goes on for the given seconds.
     Measured(&'static str, u64, u64),
     Awaited(&'static str),
+    Decided(bool),
     Refused(prop::sample::Index),
     Wait,
     Resync,
@@ -1183,13 +1310,14 @@ fn wish() -> impl Strategy<Value = Happening> {
     let bounds =
         prop::option::of((0usize..3, 1usize..5).prop_map(|(min, max)| (min, min.max(max))));
     let api = prop::option::of(1u8..3);
-    (1u8..4, 1u8..4, api, 1usize..4, bounds, any::<bool>()).prop_map(
-        |(digit, index, api, instances, bounds, proven)| Happening::Want {
+    (1u8..4, 1u8..4, api, 1usize..4, bounds, any::<bool>(), any::<bool>()).prop_map(
+        |(digit, index, api, instances, bounds, by_degrees, proven)| Happening::Want {
             digit,
             index,
             api,
             instances,
             bounds,
+            by_degrees,
             proven,
         },
     )
@@ -1213,6 +1341,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => at().prop_map(Refused),
         3 => (worker(), 0u64..9, 0u64..90).prop_map(|(name, load, s)| Measured(name, load, s)),
         1 => worker().prop_map(Awaited),
+        1 => any::<bool>().prop_map(Decided),
         3 => Just(Wait),
         1 => Just(Resync),
     ]
@@ -1234,12 +1363,13 @@ proptest! {
             let units: Vec<UnitName> = world.units.keys().cloned().collect();
             let pick = |at: prop::sample::Index| (!units.is_empty()).then(|| at.get(&units).clone());
             match happening {
-                Happening::Want { digit, index, api, instances, bounds, proven } => {
+                Happening::Want { digit, index, api, instances, bounds, by_degrees: canary, proven } => {
                     let mut workers = vec![("index", index)];
                     workers.extend(api.map(|stuff| ("api", stuff)));
                     last = if in_tree { tree(&workers) } else { deployment(digit, &workers) };
                     last = with_instances(instances, &last);
                     if let Some((min, max)) = bounds { last = scaled(min, max, &last); }
+                    if canary { last = by_degrees(&last); }
                     world.step(Event::Desired { desired: Arc::clone(&last), proven });
                 }
                 Happening::Active(at) => {
@@ -1276,6 +1406,10 @@ proptest! {
                     if world.asleep.contains(&name(worker)) {
                         world.step(Event::Awaited(name(worker)));
                     }
+                }
+                Happening::Decided(true) => world.decide(Decision::Promote),
+                Happening::Decided(false) => {
+                    world.decide(Decision::GiveUp { worker: None, reason: "no".into() });
                 }
                 Happening::Refused(at) => {
                     if let Some(unit) = pick(at).filter(|u| world.in_phase("Starting").contains(u)) {

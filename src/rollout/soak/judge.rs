@@ -26,7 +26,7 @@ pub(super) struct Compared {
 
 impl Compared {
     /// Why too many of its answers fail.
-    pub(super) fn errors(&self, worker: &WorkerName, limits: SoakSettings) -> Option<String> {
+    pub(super) fn errors(&self, limits: SoakSettings) -> Option<String> {
         let (failed, share) = (failed(&self.since), share(&self.since));
         let before = self.before.as_ref().map_or(0.0, self::share);
         let allowed = f64::from(limits.errors_percent) / 100.0;
@@ -35,14 +35,14 @@ impl Compared {
         }
         let requests = answers(&self.since);
         Some(format!(
-            "{worker}: {failed} of {requests} answers failed, {} (before: {})",
+            "{failed} of {requests} answers failed, {} (before: {})",
             percent(share),
             percent(before)
         ))
     }
 
     /// Why its answers take too long.
-    pub(super) fn latency(&self, worker: &WorkerName, limits: SoakSettings) -> Option<String> {
+    pub(super) fn latency(&self, limits: SoakSettings) -> Option<String> {
         let p99 = |figures: &WorkerFigures| {
             let durations = figures.all_durations();
             (durations.count() >= ENOUGH).then(|| durations.quantile(0.99)).flatten()
@@ -51,7 +51,7 @@ impl Compared {
         if limits.p99_factor == 0 || now <= limits.p99 || now <= before * limits.p99_factor {
             return None;
         }
-        Some(format!("{worker}: p99 is {} (before: {})", millis(now), millis(before)))
+        Some(format!("p99 is {} (before: {})", millis(now), millis(before)))
     }
 }
 
@@ -127,7 +127,7 @@ mod tests {
     ) {
         let before = before.map(|(well, failed)| answered(well, failed));
         let compared = Compared { before, since: answered(since.0, since.1), warm: None };
-        let found = compared.errors(&name(), SoakSettings::default());
+        let found = compared.errors(SoakSettings::default());
         assert_eq!(found.is_none(), well, "{found:?}");
     }
 
@@ -135,8 +135,8 @@ mod tests {
     fn an_answer_that_was_broken_off_has_failed() {
         let since = WorkerFigures { aborted: 50, ..answered(100, 0) };
         let compared = Compared { before: None, since, warm: None };
-        let found = compared.errors(&name(), SoakSettings::default()).unwrap();
-        assert_eq!(found, "app: 50 of 100 answers failed, 50.0 % (before: 0.0 %)");
+        let found = compared.errors(SoakSettings::default()).unwrap();
+        assert_eq!(found, "50 of 100 answers failed, 50.0 % (before: 0.0 %)");
     }
 
     #[rstest]
@@ -156,10 +156,10 @@ mod tests {
         let figures = |it: Option<(usize, u64)>| it.map(|(count, millis)| took(count, millis));
         let warm = figures(warm);
         let compared = Compared { before: figures(before), since: warm.unwrap_or_default(), warm };
-        let found = compared.latency(&name(), SoakSettings::default());
+        let found = compared.latency(SoakSettings::default());
         assert_eq!(found.is_none(), well, "{found:?}");
         let never = SoakSettings { p99_factor: 0, ..SoakSettings::default() };
-        assert_eq!(compared.latency(&name(), never), None);
+        assert_eq!(compared.latency(never), None);
     }
 
     #[test]

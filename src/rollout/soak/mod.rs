@@ -2,6 +2,7 @@
 //!
 //! Each worker is compared with itself: what its generation does with what the one before had done.
 
+pub mod canary;
 mod judge;
 
 use std::collections::BTreeMap;
@@ -96,10 +97,10 @@ async fn watch(
         let elapsed = begun.elapsed();
         seen.look(&snapshot, elapsed >= WARM_UP);
         let compared = seen.compare(&snapshot);
-        if let Some(reason) = compared.iter().find_map(|(name, it)| it.errors(name, limits)) {
+        if let Some(reason) = compared.iter().find_map(|(name, it)| told(name, it.errors(limits))) {
             return Err(Bad::Serving(reason));
         }
-        let slow = || compared.iter().find_map(|(name, it)| it.latency(name, limits));
+        let slow = || compared.iter().find_map(|(name, it)| told(name, it.latency(limits)));
         let passing = not_serving(&snapshot, commit).or_else(|| slow().map(Bad::Serving));
         in_a_row = if passing.is_some() { in_a_row + 1 } else { 0 };
         let left = time.saturating_sub(elapsed);
@@ -111,6 +112,10 @@ async fn watch(
             None => tokio::time::sleep(left.min(INTERVAL)).await,
         }
     }
+}
+
+fn told(worker: &WorkerName, reason: Option<String>) -> Option<String> {
+    reason.map(|reason| format!("{worker}: {reason}"))
 }
 
 /// A worker of the deployment that does not serve, or another deployment that does.

@@ -8,6 +8,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::canary::CanaryPlan;
 use crate::ids::WorkerName;
 use crate::store::deployment::{Deployment, WorkerFiles, WorkerPart};
 use crate::store::digest::md5;
@@ -30,6 +31,7 @@ fn sample() -> Manifest {
         },
         current_deployment: current,
         deployed_by: Some(deployed_by()),
+        canary: Some(CanaryPlan { steps: vec![5], step_seconds: None, testers: None }),
         previous_deployments: vec![PreviousDeployment {
             deployed_by: Some(deployed_by()),
             git_commit: commit('b'),
@@ -169,6 +171,7 @@ fn a_record_has_no_activation_time() {
 #[case("/deployment_path", json!(format!("../{}", "a".repeat(40))), "deployment_path is")]
 #[case("/deployment_path", json!(format!("/srv/{}", "a".repeat(40))), "deployment_path is")]
 #[case("/deployment_id", json!("deploy-"), "must be deploy-<unix seconds>")]
+#[case("/canary/steps", json!([50, 5]), "canary: each step")]
 #[case("/deployment/git_commit_short", json!("bbbbbbb"), "git_commit_short is \"bbbbbbb\"")]
 #[case("/deployment/git_branch", json!("\u{1b}[2Jmain"), "git_branch is")]
 #[case("/previous_deployments/0/git_tag", json!("v1\n"), "git_tag is")]
@@ -377,6 +380,7 @@ prop_compose! {
                 deployed_at: times.2,
             },
             deployed_by: None,
+            canary: None,
             previous_deployments: Vec::new(),
         }
     }

@@ -1,5 +1,6 @@
 //! Both ends in a user manager's bed.
 
+mod canary;
 mod full;
 mod killed;
 mod several;

@@ -127,6 +127,7 @@ fn config(dir: &Path) -> LauncherConfig {
                 env: [("GREETING".to_owned(), "100% \"$HOME\" é".to_owned())].into(),
                 cache_templates: false,
                 watch_resources: true,
+                memory_high: None,
                 memory_max: None,
                 cpu_quota_percent: None,
                 tasks_max: None,

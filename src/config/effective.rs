@@ -73,6 +73,7 @@ pub fn effective(
         idle_timeout: first(layers, |layer| layer.idle_timeout).unwrap_or(default.idle_timeout),
         stream_drain_timeout: first(layers, |layer| layer.stream_drain_timeout)
             .or(default.stream_drain_timeout),
+        memory_high: first(layers, |layer| layer.memory_high).or(default.memory_high),
         memory_max: first(layers, |layer| layer.memory_max)
             .or(default.memory_max)
             .or(grant.and_then(|grant| grant.memory_max)),

@@ -22,6 +22,7 @@ pub(super) fn read(section: &mut Section<'_, '_>) -> WorkerOverrides {
         idle_timeout: section.seconds("idle_timeout_seconds", 1..=DAY),
         stream_drain_timeout: section.seconds("stream_drain_timeout_seconds", 0..=DAY),
         env: env(section),
+        memory_high: section.parsed_scalar("memory_high", memory_max).map(|found| found.value),
         memory_max: section.parsed_scalar("memory_max", memory_max).map(|found| found.value),
         cpu_quota_percent: section.parsed_scalar("cpu_quota", cpu_quota).map(|found| found.value),
         tasks_max: section.parsed_scalar("tasks_max", tasks_max).map(|found| found.value),

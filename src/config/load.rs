@@ -258,6 +258,7 @@ fn worker_defaults(read: super::settings::WorkerOverrides, block: &ModeBlock) ->
         env: read.env,
         cache_templates: block.cache_templates,
         watch_resources: block.watch_resources,
+        memory_high: read.memory_high,
         memory_max: read.memory_max,
         cpu_quota_percent: read.cpu_quota_percent,
         tasks_max: read.tasks_max,

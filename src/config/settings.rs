@@ -326,6 +326,8 @@ pub struct WorkerDefaults {
     pub cache_templates: bool,
     /// Whether workers should look for changed resources (TQ_WATCH_RESOURCES).
     pub watch_resources: bool,
+    /// MemoryHigh= in bytes; [`u64::MAX`] is systemd's infinity. What uses more for a while is replaced.
+    pub memory_high: Option<u64>,
     /// MemoryMax= in bytes; [`u64::MAX`] is systemd's infinity.
     pub memory_max: Option<u64>,
     /// CPUQuota= in percent of one CPU.
@@ -438,6 +440,8 @@ pub struct WorkerOverrides {
     pub stream_drain_timeout: Option<Duration>,
     /// Added to, and winning over, the default environment.
     pub env: BTreeMap<String, String>,
+    /// See [`WorkerDefaults::memory_high`].
+    pub memory_high: Option<u64>,
     /// See [`WorkerDefaults::memory_max`].
     pub memory_max: Option<u64>,
     /// See [`WorkerDefaults::cpu_quota_percent`].
@@ -508,6 +512,10 @@ pub struct WorkerSettings {
     /// See [`WorkerDefaults::stream_drain_timeout`]. No part of the digest: the worker does not know of it.
     #[serde(skip)]
     pub stream_drain_timeout: Option<Duration>,
+    /// See [`WorkerDefaults::memory_high`]. Left out of the digest where there is none, so that workers
+    /// without one keep theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_high: Option<u64>,
     /// See [`WorkerDefaults::memory_max`].
     pub memory_max: Option<u64>,
     /// See [`WorkerDefaults::cpu_quota_percent`].

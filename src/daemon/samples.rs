@@ -53,6 +53,8 @@ struct Memory {
 
 struct UnitSamples {
     usage: Usage,
+    /// How many looks in a row have found more memory than it may use for long.
+    heavy: usize,
     cpu: VecDeque<(Instant, Duration)>,
 }
 
@@ -86,12 +88,24 @@ impl Samples {
 
     async fn look_at_units(&self, rollout: &RolloutHandle, launcher: &BusLauncher) {
         let snapshot = rollout.snapshot();
-        let mut looked = Vec::new();
-        for one in snapshot.workers.iter().flat_map(|worker| &worker.generations) {
-            let usage = launcher.usage(&one.unit).await;
-            looked.extend(usage.map(|usage| ((one.unit.clone(), one.generation), usage)));
+        let (mut looked, mut limits) = (Vec::new(), HashMap::new());
+        for worker in &snapshot.workers {
+            for one in &worker.generations {
+                let usage = launcher.usage(&one.unit).await;
+                looked.extend(usage.map(|usage| ((one.unit.clone(), one.generation), usage)));
+                if let Some(limit) = worker.memory_high.filter(|_| one.serves()) {
+                    limits.insert(one.unit.clone(), limit);
+                }
+            }
         }
-        self.memory().take(looked, Instant::now());
+        let heavy = {
+            let mut memory = self.memory();
+            memory.take(looked, Instant::now());
+            memory.heavy(&limits)
+        };
+        for (unit, bytes) in heavy {
+            rollout.heavy(unit, bytes).await;
+        }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -182,10 +196,11 @@ impl Memory {
         self.cpu.retain(|name, _| looked.iter().any(|((unit, _), _)| unit.worker == *name));
         for (key, usage) in looked {
             let total = self.cpu.entry(key.0.worker.clone()).or_default();
-            let unit = self
-                .units
-                .entry(key)
-                .or_insert_with(|| UnitSamples { usage, cpu: VecDeque::new() });
+            let unit = self.units.entry(key).or_insert_with(|| UnitSamples {
+                usage,
+                heavy: 0,
+                cpu: VecDeque::new(),
+            });
             unit.usage = usage;
             let Some(cpu) = usage.cpu else { continue };
             let before = unit.cpu.back().map_or(Duration::ZERO, |(_, before)| *before);
@@ -195,6 +210,21 @@ impl Memory {
                 unit.cpu.pop_front();
             }
         }
+    }
+
+    /// The units whose memory has been above its limit at the last looks, each told once: at a single one it
+    /// may be files that were read just then.
+    fn heavy(&mut self, limits: &HashMap<UnitName, u64>) -> Vec<(UnitName, u64)> {
+        let mut heavy = Vec::new();
+        for ((unit, _), samples) in &mut self.units {
+            let used = samples.usage.memory.unwrap_or_default();
+            let is_heavy = limits.get(unit).is_some_and(|limit| used >= *limit);
+            samples.heavy = if is_heavy { samples.heavy + 1 } else { 0 };
+            if samples.heavy == KEPT_OF_UNIT {
+                heavy.push((unit.clone(), used));
+            }
+        }
+        heavy
     }
 }
 
@@ -214,6 +244,19 @@ fn load(recent: &WorkerFigures, within: Duration) -> WorkerLoad {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_uses_too_much_memory_at_three_looks_in_a_row_is_told_once() {
+        let (mut memory, now) = (Memory::default(), Instant::now());
+        let limits = HashMap::from([(key(1).0, 100)]);
+        let mut look = |memory_used| {
+            let usage = Usage { memory: Some(memory_used), ..Usage::default() };
+            memory.take(vec![(key(1), usage)], now);
+            memory.heavy(&limits).len()
+        };
+        let told: Vec<_> = [100, 200, 99, 100, 100, 100, 100].map(&mut look).to_vec();
+        assert_eq!(told, [0, 0, 0, 0, 0, 1, 0]);
+    }
 
     fn key(generation: u64) -> (UnitName, Generation) {
         let unit = "tq-worker@app-9000.service".parse().unwrap();

@@ -142,6 +142,7 @@ mod tests {
             route: None,
             pinned: None,
             instances: 1,
+            memory_high: None,
             asleep: false,
             generations: phase.map(generation).into_iter().collect(),
             next_attempt: None,

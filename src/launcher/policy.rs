@@ -40,6 +40,8 @@ pub struct UnitSpec {
     pub stop_timeout: Duration,
     /// `WatchdogSec=`: the longest silence before it counts as hanging; `None` for no watchdog.
     pub watchdog: Option<Duration>,
+    /// `MemoryHigh=` in bytes.
+    pub memory_high: Option<u64>,
     /// `MemoryMax=` in bytes.
     pub memory_max: Option<u64>,
     /// `CPUQuota=` in percent of one CPU.
@@ -93,6 +95,7 @@ pub fn unit_spec(
         start_timeout: config.start_timeout,
         stop_timeout: config.shutdown_grace_period,
         watchdog: settings.watchdog,
+        memory_high: settings.memory_high,
         memory_max: settings.memory_max,
         cpu_quota_percent: settings.cpu_quota_percent,
         tasks_max: settings.tasks_max,

@@ -54,6 +54,7 @@ pub(super) fn properties<'s>(
         ("SyslogIdentifier", format!("tq-{}", spec.unit.worker).into()),
     ];
     properties.extend(spec.watchdog.map(|limit| ("WatchdogUSec", microseconds(limit))));
+    properties.extend(spec.memory_high.map(|bytes| ("MemoryHigh", bytes.into())));
     properties.extend(spec.memory_max.map(|bytes| ("MemoryMax", bytes.into())));
     // In microseconds of CPU time for every second.
     properties.extend(

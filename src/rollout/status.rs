@@ -78,6 +78,8 @@ pub struct WorkerSnapshot {
     pub pinned: Option<CommitId>,
     /// How many instances the published deployment wants of it at the moment.
     pub instances: usize,
+    /// What each of them may use for long, in bytes; `None`: as much as it likes.
+    pub memory_high: Option<u64>,
     /// Whether it has none because nobody has asked for it of late.
     pub asleep: bool,
     /// The instances of its generations, oldest first.
@@ -174,6 +176,7 @@ impl Snapshot {
                 name: name.clone(),
                 route: settings.map(|settings| settings.route.clone()),
                 instances: controller.wanted_instances(name),
+                memory_high: settings.and_then(|settings| settings.memory_high),
                 asleep: asleep.contains(name),
                 generations: Vec::new(),
                 next_attempt: recovery.next_attempt.and_then(|at| date_of(at, now)),

@@ -345,9 +345,38 @@ fn a_flood_of_output_disturbs_nobody_and_is_bounded() {
 mod system_bed {
     use super::last_exit;
     use crate::project::{Project, worker};
-    use crate::session::{PATIENCE, Session};
+    use crate::session::{PATIENCE, Session, get, send};
     use crate::support::bed::Kind;
     use crate::support::wait::await_until;
+
+    #[test]
+    fn a_worker_that_uses_more_memory_than_it_may_for_long_is_replaced_and_no_request_notices() {
+        let project = Project::new("", "");
+        let session = Session::new(Kind::System, project.path(), |ports| {
+            project.configure("", ports);
+        });
+        let index = worker("index", "well").yaml("memory_high: 200M\n");
+        project.deploy('1', &[index, worker("api", "well")]);
+        assert_eq!(session.get("/").body, "index well g1 /\n");
+        let before = session.workers();
+        session.get("/grow");
+        let slow = std::thread::spawn({
+            let addr = session.addr();
+            move || send(addr, &get("/slow/15")).unwrap()
+        });
+        await_until("a successor", PATIENCE, || {
+            let after = session.workers();
+            let is_new = |unit: &&String| unit.contains("index") && !before.contains_key(*unit);
+            assert_eq!(session.get("/").status, 200);
+            after.keys().any(|unit| is_new(&unit))
+        });
+        assert_eq!(slow.join().unwrap().status, 200, "it finished what it had");
+        session.await_workers(2);
+        assert_eq!(session.get("/").body, "index well g1 /\n", "an instance was replaced");
+        let status = session.status();
+        let warnings = status["warnings"].to_string();
+        assert!(warnings.contains("MiB, more than memory_high"), "{warnings}");
+    }
 
     #[test]
     fn a_worker_that_is_out_of_memory_is_replaced() {

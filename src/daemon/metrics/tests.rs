@@ -23,6 +23,7 @@ fn render(count: usize) -> String {
         route: Some(crate::ids::RoutePath::from_worker_name(name)),
         pinned: None,
         instances: 1,
+        memory_high: None,
         asleep: false,
         generations: Vec::new(),
         next_attempt: None,

@@ -41,6 +41,7 @@ fn golden(spec: &UnitSpec, inherited: &[&str], log_fields: bool) -> String {
 fn a_system_unit() {
     let settings = WorkerSettings {
         watchdog: Some(Duration::from_secs(20)),
+        memory_high: Some(128 << 20),
         memory_max: Some(256 << 20),
         cpu_quota_percent: Some(150),
         tasks_max: Some(64),

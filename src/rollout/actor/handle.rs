@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::super::event::Decision;
 use super::super::report::Report;
 use super::super::status::Snapshot;
-use crate::ids::{CommitId, WorkerName};
+use crate::ids::{CommitId, UnitName, WorkerName};
 
 /// A request to the actor.
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub enum Command {
     GoBack(GoBack, oneshot::Sender<Report>),
     /// The manifest may have changed.
     ManifestChanged,
+    /// An instance uses more memory than it may for long.
+    Heavy(UnitName, u64),
     /// Stand still as soon as nothing is under way, for another process to take over.
     Suspend(oneshot::Sender<Suspended>),
     /// The process before this one has no requests any more.
@@ -118,6 +120,12 @@ impl RolloutHandle {
     /// Says that the manifest may have changed.
     pub async fn manifest_changed(&self) {
         let _ = self.commands.send(Command::ManifestChanged).await;
+    }
+
+    /// Says that an instance has been using so many bytes, which is more than it may: it is replaced, its
+    /// successor first.
+    pub async fn heavy(&self, unit: UnitName, bytes: u64) {
+        let _ = self.commands.send(Command::Heavy(unit, bytes)).await;
     }
 
     /// Has the actor stand still: no load, no rollout and no write is under way then, and what

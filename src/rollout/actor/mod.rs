@@ -284,6 +284,13 @@ impl<L: Launcher> Actor<L> {
             Command::Decide(decision, waiter) => self.decide(decision, waiter),
             Command::GoBack(wish, waiter) => self.go_back(wish, waiter),
             Command::ManifestChanged => self.ask(false, None),
+            Command::Heavy(unit, bytes) => {
+                let mib = bytes >> 20;
+                self.warn(format!(
+                    "{unit} uses {mib} MiB, more than memory_high, and is to be replaced"
+                ));
+                self.step(Event::WornOut(unit));
+            }
             Command::Suspend(granted) => self.suspending = Some(granted),
             Command::PredecessorGone => self.launches.predecessor_gone(),
             Command::Shutdown(_) => {}

@@ -55,7 +55,12 @@ impl<L: Launcher> Actor<L> {
                         let _ = done.send(());
                         return;
                     }
-                    Some(Command::ManifestChanged | Command::Suspend(_) | Command::PredecessorGone) => {}
+                    Some(
+                        Command::ManifestChanged
+                        | Command::Heavy(..)
+                        | Command::Suspend(_)
+                        | Command::PredecessorGone,
+                    ) => {}
                     None => return,
                 },
                 Some(done) = self.beside.join_next() => {

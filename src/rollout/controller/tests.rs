@@ -67,6 +67,7 @@ fn deployment(digit: u8, workers: &[(&str, u8)]) -> Arc<Desired> {
             write_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(120),
             stream_drain_timeout: None,
+            memory_high: None,
             memory_max: None,
             cpu_quota_percent: None,
             tasks_max: None,

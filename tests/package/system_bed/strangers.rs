@@ -29,7 +29,8 @@ fn who_takes_a_workers_port_is_sent_nothing(#[case] debian: Debian) {
     machine.shell(&format!(
         "systemd-run --quiet --unit stranger -p Restart=on-failure -p RestartSec=100ms -p StartLimitIntervalSec=0 \
              -p StandardOutput=file:/run/stranger perl /root/stranger.pl {port}
-         until grep -q listens /run/stranger; do sleep 0.1; done"
+         timeout 30 sh -c 'until grep -q listens /run/stranger; do sleep 0.1; done' \\
+             || {{ journalctl --unit stranger --lines 20; ss -tanp sport = :{port}; exit 1; }} >&2"
     ));
     let answer = machine.get("/secret");
     assert!([502, 503].contains(&answer.status), "{answer:?}");

@@ -20,7 +20,10 @@ const STATIC_FILES: [(&str, usize); 3] =
 const HTTPS_SOCKET: &str = include_str!("../../../units/tqserver-https.socket");
 const HTTPS_PORT: u16 = 97;
 
-/// How many workers there are that nobody asks: up to 90, for which a session has ports.
+/// Ports above those of sessions, and below those of outgoing connections.
+const MANY_PORTS: &str = "  port_range_start: 32000\n  port_range_end: 32700\n";
+
+/// How many workers there are that nobody asks. For more than 90 a session has no ports of its own.
 fn idle_workers() -> usize {
     env::var("WORKERS").map_or(0, |text| text.parse().expect("WORKERS is a number"))
 }
@@ -57,7 +60,9 @@ impl Tqserver {
                 format!("  https: {{certificates: [{{certificate: {certificate}, key: {key}}}]}}\n")
             }
         };
-        let session = Session::user(project.path(), |ports| project.configure(&server, ports));
+        let session = Session::user(project.path(), |ports| {
+            project.configure(&server, if idle_workers() > 90 { MANY_PORTS } else { ports });
+        });
         let mut addr = session.addr();
         if protocol == Protocol::Tls {
             addr.set_port(session.worker_port(HTTPS_PORT));

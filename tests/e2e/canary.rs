@@ -1,6 +1,7 @@
 //! Deployments that come to serve by degrees.
 
 use std::fs;
+use std::thread;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -9,9 +10,10 @@ use tqserver::store::activate::{Wish, activate_as};
 use tqserver::store::deployment::Deployment;
 use tqserver::store::lock::DeployLock;
 
+use crate::handover::Program;
 use crate::project::{Project, commit, worker};
-use crate::rollout::serving;
-use crate::session::{PATIENCE, Session};
+use crate::rollout::{empty, serving};
+use crate::session::{PATIENCE, Session, send};
 use crate::support::published;
 use crate::support::wait::await_until;
 
@@ -156,6 +158,31 @@ fn a_tqserver_that_is_restarted_begins_it_anew() {
     await_until("the canary", PATIENCE, || session.send(TESTER).body == "index better g3 /\n");
     assert_eq!(session.get("/").body, "index well g1 /\n");
     session.await_workers(3);
+}
+
+#[test]
+fn a_new_program_takes_over_and_begins_it_anew() {
+    let (project, session) = empty();
+    let program = Program::install(&session, project.path());
+    project.deploy('1', &[worker("index", "well")]);
+    assert_eq!(session.get("/").status, 200, "{}", session.log());
+    activate(&project, &project.build('2', &[worker("index", "better")]), &[0], None);
+    session.systemctl(&["reload", "tqserver.service"]);
+    assert_eq!(session.send(TESTER).body, "index better g2 /\n");
+    let (before, addr) = (session.main_pid("tqserver.service"), session.addr());
+    let slow = TESTER.replace("GET /", "GET /slow/2");
+    let slow = thread::spawn(move || send(addr, &slow).unwrap());
+    await_until("a slow request", PATIENCE, || {
+        session.status()["workers"][0]["canaries"][0]["in_flight"] == 1
+    });
+
+    program.replace();
+    session.systemctl(&["reload", "tqserver.service"]);
+    assert_ne!(session.main_pid("tqserver.service"), before);
+    assert_eq!(slow.join().unwrap().body, "index better g2 /slow/2\n", "it finished what it had");
+    await_until("the canary", PATIENCE, || session.send(TESTER).body == "index better g3 /\n");
+    assert_eq!(session.get("/").body, "index well g1 /\n");
+    session.await_workers(2);
 }
 
 #[test]

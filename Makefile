@@ -12,10 +12,10 @@ BENCH ?=
 T ?=
 
 # The benchmarks that `make bench` runs: make bench B=proxy
-B ?= dev_loop proxy
+B ?= dev_loop rollouts proxy
 BENCHES := $(B:%=bench-%)
 
-.PHONY: help run test soak check deb reproducible lintian bench bench-dev_loop bench-proxy bench-flat fuzz prepare
+.PHONY: help run test soak check deb reproducible lintian bench bench-dev_loop bench-rollouts bench-proxy bench-flat fuzz prepare
 # They would spoil one another.
 .NOTPARALLEL: bench
 
@@ -58,11 +58,14 @@ reproducible: ## build the package twice, in two folders, and compare
 	@tests/bed/install diffoscope-minimal
 	packaging/reproducible
 
-bench: $(BENCHES) ## measure saves and requests; B=dev_loop, proxy or flat is one, BENCH=short is shorter
+bench: $(BENCHES) ## measure saves and requests; B=dev_loop, rollouts, proxy or flat is one, BENCH=short is shorter
 
 bench-dev_loop: prepare
 	@[ -x $(WATCHEXEC) ] || $(CARGO) install --quiet --locked --root target/bench-tools watchexec-cli
 	WATCHEXEC=$(WATCHEXEC) BENCH=$(BENCH) $(CARGO) bench --quiet --bench dev_loop
+
+bench-rollouts: prepare
+	BENCH=$(BENCH) $(CARGO) bench --quiet --bench rollouts
 
 bench-proxy: prepare
 	@benches/proxy/install

@@ -390,6 +390,30 @@ fn after_a_disturbance_all_is_listed_anew_and_goes_on() {
 }
 
 #[test]
+fn a_start_waits_for_a_bus_that_is_away() {
+    in_bed(&here!(), || async {
+        let mut fixture = Fixture::new().await;
+        for is_known in [true, false] {
+            fixture.worker("well");
+            systemctl(&["stop", "dbus.socket", "dbus.service"]);
+            while is_known && fixture.launcher.list().await.is_ok() {}
+            let request = request();
+            let comes_back = async {
+                tokio::task::yield_now().await;
+                systemctl(&["start", "dbus.socket"]);
+            };
+            let (started, ()) = tokio::join!(fixture.launcher.start(&request), comes_back);
+            started.unwrap();
+            let unit = request.unit();
+            let active = UnitEvent::Changed { unit: unit.clone(), state: UnitState::Active };
+            while fixture.event().await != active {}
+            fixture.launcher.stop(&unit).await.unwrap();
+            assert_eq!(fixture.end().await, UnitState::Inactive);
+        }
+    });
+}
+
+#[test]
 fn workers_outlive_a_restart_of_their_server_and_go_when_it_stops() {
     in_bed(&here!(), || async {
         let runtime_dir = std::env::var("XDG_RUNTIME_DIR").unwrap();

@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::mpsc;
+use arc_swap::ArcSwap;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::policy::UnitSpec;
 use super::session::Session;
@@ -25,21 +26,24 @@ use crate::store::digest::DigestCache;
 /// How many events may wait for the rollout before the watch holds them back itself.
 const EVENTS: usize = 256;
 
+/// How long a start waits for another connection.
+const RECONNECT_WITHIN: Duration = Duration::from_secs(10);
+
 /// How often output files are bounded.
 const BOUND_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Starts workers over D-Bus, under the policy of this process.
 pub struct BusLauncher {
     config: Arc<ArcSwap<LauncherConfig>>,
-    current: Arc<ArcSwapOption<Session>>,
+    current: watch::Receiver<Option<Arc<Session>>>,
     digests: Arc<Mutex<DigestCache>>,
     events: Mutex<Option<mpsc::Receiver<UnitEvent>>>,
     _tasks: JoinSet<()>,
 }
 
 impl BusLauncher {
-    /// Connects and subscribes. From then on a lost connection is replaced by itself; calls
-    /// answer [`LaunchError::Disconnected`] meanwhile.
+    /// Connects and subscribes. From then on a lost connection is replaced by itself; starts wait
+    /// for that, other calls answer [`LaunchError::Disconnected`] meanwhile.
     ///
     /// # Errors
     /// [`LaunchError::Disconnected`] when there is no bus, or no systemd on it.
@@ -57,9 +61,9 @@ impl BusLauncher {
         config: LauncherConfig,
     ) -> Result<Self, LaunchError> {
         let config = Arc::new(ArcSwap::from_pointee(config));
-        let current = Arc::new(ArcSwapOption::empty());
+        let (sessions, current) = watch::channel(None);
         let (sender, events) = mpsc::channel(EVENTS);
-        let mut watch = Watch::new(manager, Arc::clone(&config), Arc::clone(&current), sender);
+        let mut watch = Watch::new(manager, Arc::clone(&config), sessions, sender);
         let signals = watch.connect().await.map_err(disconnected)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(watch.run(signals));
@@ -83,7 +87,15 @@ impl BusLauncher {
         request: &StartRequest,
         copy: Option<&Path>,
     ) -> Result<(), LaunchError> {
-        let session = self.session()?;
+        self.start_directly(&*self.session()?, request, copy).await
+    }
+
+    async fn start_directly(
+        &self,
+        session: &Session,
+        request: &StartRequest,
+        copy: Option<&Path>,
+    ) -> Result<(), LaunchError> {
         let unit = request.unit();
         // None of them needs another, and somebody waits for the unit.
         let (spec, prepared, inherited) = tokio::join!(
@@ -102,8 +114,23 @@ impl BusLauncher {
     }
 
     fn session(&self) -> Result<Arc<Session>, LaunchError> {
-        let none = || LaunchError::Disconnected("the bus is away; connecting again".to_owned());
-        self.current.load_full().ok_or_else(none)
+        self.current.borrow().clone().ok_or_else(away)
+    }
+
+    /// A connection other than `lost`, as soon as there is one.
+    async fn connected(&self, lost: Option<&Arc<Session>>) -> Result<Arc<Session>, LaunchError> {
+        let is_lost = |session: &Arc<Session>| lost.is_some_and(|lost| Arc::ptr_eq(lost, session));
+        let mut current = self.current.clone();
+        let found = current.wait_for(|it| it.as_ref().is_some_and(|session| !is_lost(session)));
+        let found = timeout(RECONNECT_WITHIN, found).await.map(|found| found.ok()?.clone());
+        found.ok().flatten().ok_or_else(away)
+    }
+
+    async fn start_on(&self, session: &Session, request: &StartRequest) -> Result<(), LaunchError> {
+        match session.remote() {
+            Some(remote) => session.start_remotely(remote, request).await,
+            None => self.start_directly(session, request, None).await,
+        }
     }
 
     /// Reads deployment or source tree, away from the runtime's threads: it may hash a binary.
@@ -147,10 +174,18 @@ async fn blocking<T: Send + 'static>(
 
 impl Launcher for BusLauncher {
     async fn start(&self, request: &StartRequest) -> Result<(), LaunchError> {
-        let session = self.session()?;
-        match session.remote() {
-            Some(remote) => session.start_remotely(remote, request).await,
-            None => self.start_from(request, None).await,
+        let session = self.connected(None).await?;
+        match self.start_on(&session, request).await {
+            // Whether it was heard only shows in what there is.
+            Err(LaunchError::Disconnected(reason)) => {
+                tracing::debug!(unit = %request.unit(), reason, "asking for it again");
+                let session = self.connected(Some(&session)).await?;
+                match session.names().await.map_err(disconnected)?.contains(&request.unit()) {
+                    true => Ok(()),
+                    false => self.start_on(&session, request).await,
+                }
+            }
+            answer => answer,
         }
     }
 
@@ -174,6 +209,10 @@ impl Launcher for BusLauncher {
         // Taken already: a stream that has ended says so at the first look.
         taken.unwrap_or_else(|| mpsc::channel(1).1)
     }
+}
+
+fn away() -> LaunchError {
+    LaunchError::Disconnected("the bus is away; connecting again".to_owned())
 }
 
 fn disconnected(error: zbus::Error) -> LaunchError {

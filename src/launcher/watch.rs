@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwap;
 use futures_util::StreamExt;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::session::{Bus, Session, Signals, Through};
 use super::signals::Signal;
@@ -23,7 +23,7 @@ pub(super) struct Watch {
     through: Through,
     config: Arc<ArcSwap<LauncherConfig>>,
     /// Where calls find the connection; empty while there is none.
-    current: Arc<ArcSwapOption<Session>>,
+    current: watch::Sender<Option<Arc<Session>>>,
     events: mpsc::Sender<UnitEvent>,
     /// What the receiver has not had room for yet. Calls and signals share a connection, which
     /// stands still while its signals are not read: a slow receiver must not stop them.
@@ -41,7 +41,7 @@ impl Watch {
     pub(super) fn new(
         (bus, through): (Bus, Through),
         config: Arc<ArcSwap<LauncherConfig>>,
-        current: Arc<ArcSwapOption<Session>>,
+        current: watch::Sender<Option<Arc<Session>>>,
         events: mpsc::Sender<UnitEvent>,
     ) -> Self {
         let (outbox, tracker) = (VecDeque::new(), Tracker::default());
@@ -67,14 +67,14 @@ impl Watch {
     async fn open(&mut self) -> zbus::Result<Signals> {
         let (session, signals) = Session::open(self.bus, self.through).await?;
         self.tracker.follow(&session.list(&self.config.load_full()).await?);
-        self.current.store(Some(Arc::new(session)));
+        self.current.send_replace(Some(Arc::new(session)));
         Ok(signals)
     }
 
     /// Runs, beginning with a connection there is.
     pub(super) async fn run(mut self, mut signals: Signals) {
         while let Ended::Lost(reason) = self.follow(signals).await {
-            self.current.store(None);
+            self.current.send_replace(None);
             tracing::warn!(reason, "connection to systemd lost; connecting again");
             signals = self.reconnect().await;
             tracing::info!("connected to systemd again");
@@ -131,7 +131,7 @@ impl Watch {
 
     /// Reports all there is. What is signalled meanwhile waits in the stream and is taken after.
     async fn resync(&mut self) -> zbus::Result<()> {
-        let Some(session) = self.current.load_full() else { return Ok(()) };
+        let Some(session) = self.current.borrow().clone() else { return Ok(()) };
         session.subscribe().await?;
         let units = session.list(&self.config.load_full()).await?;
         self.tracker.follow(&units);
@@ -145,7 +145,7 @@ impl Watch {
             tokio::time::sleep(wait).await;
             let attempt = async {
                 let (session, signals) = Session::open(self.bus, self.through).await?;
-                self.current.store(Some(Arc::new(session)));
+                self.current.send_replace(Some(Arc::new(session)));
                 self.resync().await?;
                 zbus::Result::Ok(signals)
             };
@@ -153,7 +153,7 @@ impl Watch {
                 Ok(signals) => return signals,
                 Err(error) => tracing::debug!(%error, ?wait, "still no connection to systemd"),
             }
-            self.current.store(None);
+            self.current.send_replace(None);
             wait = (wait * 2).min(longest);
         }
     }

@@ -355,6 +355,8 @@ impl ExitKind {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum WorkerState {
+    /// Its unit is to be asked for as soon as fewer others start.
+    Queued,
     /// Its unit was asked for, and is not ready.
     Starting,
     /// Ready by its own word, and being probed.
@@ -375,6 +377,7 @@ impl WorkerState {
     /// The word for it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Queued => "queued",
             Self::Starting => "starting",
             Self::Probing => "probing",
             Self::Serving => "serving",

@@ -227,6 +227,8 @@ pub enum RolloutOutcome {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum GenerationPhase {
+    /// Others start before it.
+    Queued,
     /// systemd was asked for it.
     Starting,
     /// It has said that it is ready, and is asked whether it is well.

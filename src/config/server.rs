@@ -251,6 +251,7 @@ fn read_rollout(workers: &mut Section<'_, '_>) -> RolloutSettings {
             .parsed_scalar("hold_max_size", hold_size)
             .map_or(16 << 20, |found| found.value),
         max_draining: workers.number("max_draining_generations", 1..=64_u8).map_or(4, usize::from),
+        parallel_starts: workers.number("parallel_starts", 1..=1000_u16).map_or(4, usize::from),
     }
 }
 

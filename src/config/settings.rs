@@ -220,6 +220,8 @@ pub struct RolloutSettings {
     pub hold_max_bytes: usize,
     /// How many generations of one worker may drain at once; the oldest is cut beyond that.
     pub max_draining: usize,
+    /// How many units may be between their start and their being ready.
+    pub parallel_starts: usize,
 }
 
 /// Where deployments are, and what makes the daemon look at the manifest.

@@ -174,7 +174,7 @@ fn table(workers: &[WorkerStatus], paint: Painter) -> String {
         let role = match worker.state {
             WorkerState::Serving => Role::Plain,
             WorkerState::Asleep => Role::Dim,
-            WorkerState::Starting | WorkerState::Probing => Role::Warning,
+            WorkerState::Queued | WorkerState::Starting | WorkerState::Probing => Role::Warning,
             WorkerState::Backoff | WorkerState::Failed | WorkerState::Stopped => Role::Bad,
         };
         match &worker.instances[..] {

@@ -306,7 +306,8 @@ fn worker_status(worker: &WorkerSnapshot) -> Option<WorkerStatus> {
     let of = |phases: &[&str]| {
         worker.generations.iter().rev().find(|generation| phases.contains(&generation.phase))
     };
-    let newest = of(&["Serving"]).or_else(|| of(&["Starting", "Probing", "Ready"]));
+    let coming = || of(&["Starting", "Probing", "Ready"]).or_else(|| of(&["Queued"]));
+    let newest = of(&["Serving"]).or_else(coming);
     let state = match newest.and_then(state) {
         Some(state) => state,
         None if worker.next_attempt.is_some() => WorkerState::Backoff,
@@ -353,6 +354,7 @@ fn worker_status(worker: &WorkerSnapshot) -> Option<WorkerStatus> {
 fn state(generation: &GenerationSnapshot) -> Option<WorkerState> {
     match generation.phase {
         "Serving" => Some(WorkerState::Serving),
+        "Queued" => Some(WorkerState::Queued),
         "Starting" => Some(WorkerState::Starting),
         "Probing" | "Ready" => Some(WorkerState::Probing),
         _ => None,

@@ -332,8 +332,8 @@ impl Moment<'_> {
         let mut steps = out.family(
             "tqserver_rollout_step_duration_seconds",
             Kind::Summary,
-            "How long generations took to start, to be probed, to wait for the rest of a deployment and \
-             to drain, by step.",
+            "How long generations waited for their start, took to start, to be probed, to wait for the \
+             rest of a deployment and to drain, by step.",
         );
         for (step, count, took) in self.steps.steps() {
             steps.summary(&[("step", step)], count, took.as_secs_f64());

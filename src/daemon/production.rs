@@ -134,6 +134,7 @@ impl Told {
 /// By the name that the rollout has for it.
 fn phase(name: &str) -> GenerationPhase {
     match name {
+        "Queued" => GenerationPhase::Queued,
         "Starting" => GenerationPhase::Starting,
         "Probing" => GenerationPhase::Probing,
         "Ready" => GenerationPhase::Ready,

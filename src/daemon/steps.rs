@@ -11,8 +11,13 @@ use crate::rollout::actor::RolloutHandle;
 use crate::rollout::status::{Snapshot, WorkerSnapshot};
 
 /// The steps of a generation that take time, in their order, by the phases they are spent in.
-const STEPS: [(&str, &str); 4] =
-    [("Starting", "start"), ("Probing", "probe"), ("Ready", "wait"), ("Draining", "drain")];
+const STEPS: [(&str, &str); 5] = [
+    ("Queued", "queue"),
+    ("Starting", "start"),
+    ("Probing", "probe"),
+    ("Ready", "wait"),
+    ("Draining", "drain"),
+];
 
 /// All that was counted since the process began.
 #[derive(Debug, Default)]
@@ -167,17 +172,19 @@ mod tests {
     #[test]
     fn a_life_is_its_steps() {
         let counted = walk(&[
-            (0, Some("Starting")),
+            (0, Some("Queued")),
             (2, Some("Starting")),
-            (3, Some("Probing")),
-            (4, Some("Ready")),
-            (9, Some("Serving")),
+            (4, Some("Starting")),
+            (5, Some("Probing")),
+            (6, Some("Ready")),
+            (11, Some("Serving")),
             (60, Some("Draining")),
             (67, None),
         ]);
         let steps: Vec<_> =
             counted.steps().map(|(name, n, took)| (name, n, took.as_secs())).collect();
-        assert_eq!(steps, [("start", 1, 3), ("probe", 1, 1), ("wait", 1, 5), ("drain", 1, 7)]);
+        assert_eq!(steps[..2], [("queue", 1, 2), ("start", 1, 3)]);
+        assert_eq!(steps[2..], [("probe", 1, 1), ("wait", 1, 5), ("drain", 1, 7)]);
         assert_eq!((counted.probes_passed, counted.probes_failed), (1, 0));
     }
 

@@ -9,6 +9,8 @@ use crate::launcher::Source;
 /// Where a generation stands. Each phase owns what only it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
+    /// Others start before it.
+    Queued,
     /// systemd was asked for it, and it is not READY yet.
     Starting {
         /// When it was asked for.
@@ -49,6 +51,7 @@ impl Phase {
     /// The phase's name, as the picture has it.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Queued => "Queued",
             Self::Starting { .. } => "Starting",
             Self::Probing => "Probing",
             Self::Ready => "Ready",
@@ -63,14 +66,15 @@ impl Phase {
 
     /// Whether the generation has yet to serve.
     pub fn is_before_serving(&self) -> bool {
-        matches!(self, Self::Starting { .. } | Self::Probing | Self::Ready)
+        matches!(self, Self::Queued | Self::Starting { .. } | Self::Probing | Self::Ready)
     }
 
     /// Whether `next` may follow.
     fn leads_to(&self, next: &Self) -> bool {
         use Phase::*;
         match (self, next) {
-            (Starting { .. }, Probing)
+            (Queued, Starting { .. } | Failed)
+            | (Starting { .. }, Probing)
             | (Probing, Ready)
             | (Ready, Canary | Serving { .. })
             | (Canary, Serving { .. } | Draining { .. })
@@ -96,7 +100,7 @@ pub struct Tracked {
     pub source: Source,
     /// What it was made of: equal fingerprints need no restart.
     pub fingerprint: Md5,
-    /// When it was asked for; `None` where somebody else did.
+    /// When systemd was asked for it; `None` where it was not yet, or not by us.
     asked: Option<Instant>,
     phase: Phase,
 }
@@ -111,16 +115,14 @@ pub struct IllegalTransition {
 }
 
 impl Tracked {
-    /// A generation that was just asked for.
-    pub fn starting(
+    /// A generation that is wanted.
+    pub fn queued(
         unit: UnitName,
         generation: Generation,
         source: Source,
         fingerprint: Md5,
-        now: Instant,
     ) -> Self {
-        let phase = Phase::Starting { since: now };
-        Self { unit, generation, source, fingerprint, asked: Some(now), phase }
+        Self { unit, generation, source, fingerprint, asked: None, phase: Phase::Queued }
     }
 
     /// A generation found alive, in the phase its state calls for.
@@ -134,7 +136,7 @@ impl Tracked {
         Self { unit, generation, source, fingerprint, asked: None, phase }
     }
 
-    /// How long it took from the asking to its place in the published table; `None` while it has
+    /// How long it took from the asking of systemd to its place in the published table; `None` while it has
     /// none, or where somebody else asked.
     pub fn start_took(&self) -> Option<Duration> {
         match self.phase {
@@ -153,6 +155,9 @@ impl Tracked {
         if !self.phase.leads_to(&next) {
             let (from, to) = (self.phase.name(), next.name());
             return Err(IllegalTransition { unit: self.unit.clone(), from, to });
+        }
+        if let Phase::Starting { since } = next {
+            self.asked = Some(since);
         }
         self.phase = next;
         Ok(())
@@ -176,6 +181,7 @@ mod tests {
         let now = Instant::now();
         let later = now + Duration::from_secs(1);
         let phases = [
+            Phase::Queued,
             Phase::Starting { since: now },
             Phase::Probing,
             Phase::Ready,

@@ -154,6 +154,28 @@ fn a_return_to_what_serves_ends_a_rollout_that_hangs() {
     assert_eq!(session.status()["state"], "serving");
 }
 
+#[test]
+fn of_many_that_start_the_others_wait() {
+    let (project, session) = configured("", "  parallel_starts: 1\n");
+    let all = |mode| ["index", "api", "shop"].map(|name| worker(name, mode));
+    project.deploy('1', &all("well"));
+    assert_eq!(session.get("/shop").body, "shop well g1 /\n");
+    let asked = || session.log().matches("starting g2: ").count();
+    project.deploy('2', &all("hang"));
+    await_until("a start", PATIENCE, || asked() > 0);
+    assert_eq!((session.get("/shop").status, asked()), (200, 1), "{}", session.log());
+
+    project.configure("", &(session.range_yaml() + "  parallel_starts: 2\n"));
+    session.signal("HUP");
+    await_until("another one", PATIENCE, || asked() > 1);
+    assert_eq!((session.get("/shop").status, asked()), (200, 2));
+
+    project.deploy('3', &all("better"));
+    session.await_body("/shop", "shop better g3 /\n");
+    session.await_workers(3);
+    assert_eq!(asked(), 2, "of the third there was nothing to end");
+}
+
 /// `manifest.json.md5`, by somebody who writes both by hand.
 #[test]
 fn a_manifest_that_does_not_have_its_sum_changes_nothing() {

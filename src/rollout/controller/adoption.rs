@@ -74,7 +74,10 @@ impl Controller {
         out: &mut Vec<Effect>,
     ) {
         let there: BTreeSet<UnitName> = found.iter().map(|live| live.unit.clone()).collect();
-        let younger = |phase| matches!(phase, Phase::Starting { since } if since >= asked);
+        let younger = |phase| match phase {
+            Phase::Starting { since } => since >= asked,
+            phase => phase == Phase::Queued,
+        };
         let gone: Vec<UnitName> = self
             .generations
             .values()

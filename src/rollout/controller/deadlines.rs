@@ -45,7 +45,8 @@ impl Controller {
                 Some(asked(since + self.settings.shutdown_grace_period + OVERDUE))
             }
             Phase::Draining { due, .. } => Some(due),
-            Phase::Probing
+            Phase::Queued
+            | Phase::Probing
             | Phase::Ready
             | Phase::Canary
             | Phase::Serving { .. }

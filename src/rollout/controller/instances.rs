@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::super::desired::DesiredWorker;
-use super::super::event::{Cause, Effect};
+use super::super::event::Cause;
 use super::super::generation::{Phase, Tracked};
 use super::super::plan::Serving;
 use super::Controller;
@@ -67,7 +67,7 @@ impl Controller {
     }
 
     /// Whether a unit is part of a rollout that waits to be whole: the others may take long, or fail.
-    fn waits_for_others(&self, unit: &UnitName) -> bool {
+    pub(super) fn waits_for_others(&self, unit: &UnitName) -> bool {
         self.rollout.as_ref().is_some_and(|rollout| rollout.whole && rollout.has(unit))
     }
 
@@ -87,16 +87,14 @@ impl Controller {
     /// one could not be are part of `launched`, too.
     pub(super) fn launch_instances(
         &mut self,
-        now: Instant,
         worker: &DesiredWorker,
         generation: Option<Generation>,
         count: usize,
-        out: &mut Vec<Effect>,
     ) -> (Vec<UnitName>, Result<(), Cause>) {
         let mut launched = Vec::new();
         let mut generation = generation;
         for _ in 0..count {
-            match self.launch(now, worker, generation, out) {
+            match self.launch(worker, generation) {
                 Ok((unit, number)) => {
                     generation = Some(number);
                     launched.push(unit);

@@ -15,11 +15,12 @@ mod instances;
 mod recovery;
 mod renewal;
 mod scaling;
+mod starts;
 mod switch;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -29,7 +30,7 @@ use super::generation::{Phase, Tracked};
 use super::ports::PortPool;
 use crate::config::settings::RolloutSettings;
 use crate::ids::{Generation, UnitName, WorkerName};
-use crate::launcher::{StartRequest, UnitState};
+use crate::launcher::UnitState;
 pub use canary::CanaryStand;
 use recovery::Restart;
 pub use recovery::{Breaker, Exit, Recovery};
@@ -43,6 +44,8 @@ pub struct Controller {
     settings: RolloutSettings,
     ports: PortPool,
     generations: BTreeMap<UnitName, Tracked>,
+    /// Those that wait for their start, in the order in which they were asked for.
+    queued: VecDeque<UnitName>,
     /// The last number each worker's generations got.
     numbers: BTreeMap<WorkerName, Generation>,
     /// The deployment whose routes are published.
@@ -79,6 +82,7 @@ impl Controller {
             settings,
             ports,
             generations: BTreeMap::new(),
+            queued: VecDeque::new(),
             numbers,
             current: None,
             rollout: None,
@@ -131,6 +135,7 @@ impl Controller {
         // A death that is to be made good at once needs no tick.
         self.restart_due(now, out);
         self.renew_due(now, out);
+        self.start_queued(now, out);
         self.publish_refused(out);
         effects
     }
@@ -160,13 +165,11 @@ impl Controller {
         &self.numbers
     }
 
-    /// Asks for an instance of a worker, of `generation` or else of a new one.
+    /// Has an instance of a worker start as soon as it may, of `generation` or else of a new one.
     fn launch(
         &mut self,
-        now: Instant,
         worker: &DesiredWorker,
         generation: Option<Generation>,
-        out: &mut Vec<Effect>,
     ) -> Result<(UnitName, Generation), Cause> {
         let port = self.ports.lease().map_err(|full| Cause::Refused(full.to_string()))?;
         let generation = generation.unwrap_or_else(|| {
@@ -174,17 +177,11 @@ impl Controller {
             *number = number.next();
             *number
         });
-        let request = StartRequest {
-            worker: worker.name.clone(),
-            port,
-            source: worker.source.clone(),
-            generation,
-        };
-        let unit = request.unit();
+        let unit = UnitName { worker: worker.name.clone(), port };
         let source = worker.source.clone();
-        let tracked = Tracked::starting(unit.clone(), generation, source, worker.fingerprint, now);
+        let tracked = Tracked::queued(unit.clone(), generation, source, worker.fingerprint);
         self.generations.insert(unit.clone(), tracked);
-        out.push(Effect::Start(request));
+        self.queued.push_back(unit.clone());
         Ok((unit, generation))
     }
 
@@ -197,6 +194,9 @@ impl Controller {
     ) {
         let Some(tracked) = self.generations.get(unit) else { return };
         let phase = tracked.phase();
+        if phase == Phase::Queued {
+            return; // An earlier unit had this name.
+        }
         match state {
             UnitState::Activating => {}
             UnitState::Active if matches!(phase, Phase::Starting { .. }) => {
@@ -295,12 +295,17 @@ impl Controller {
     }
 
     fn stop(&mut self, now: Instant, unit: &UnitName, out: &mut Vec<Effect>) {
+        if self.generations.get(unit).is_some_and(|it| it.phase() == Phase::Queued) {
+            self.advance(unit, Phase::Failed, out);
+            return self.forget(unit, out);
+        }
         self.advance(unit, Phase::Stopping { since: now }, out);
         out.push(Effect::Stop(unit.clone()));
     }
 
     fn forget(&mut self, unit: &UnitName, out: &mut Vec<Effect>) {
         self.generations.remove(unit);
+        self.queued.retain(|queued| queued != unit);
         self.ports.release(unit.port);
         out.push(Effect::Forget(unit.clone()));
     }

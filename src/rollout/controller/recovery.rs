@@ -211,7 +211,7 @@ impl Controller {
             }
             self.restarts.entry(name.clone()).or_default().begun += 1;
             let generation = self.generation_to_join(&worker);
-            let (_, asked) = self.launch_instances(now, &worker, generation, lacking, out);
+            let (_, asked) = self.launch_instances(&worker, generation, lacking);
             if let Err(cause) = asked {
                 out.push(Effect::Warn(format!("restart of {name} failed: {cause}")));
                 self.schedule_restart(now, &name, None);

@@ -84,7 +84,7 @@ impl Controller {
             if is_under_way || worker.fingerprint != fingerprint {
                 continue;
             }
-            match self.launch(now, &worker, Some(generation), out) {
+            match self.launch(&worker, Some(generation)) {
                 Ok((successor, _)) => {
                     self.renewals.entry(unit).or_default().successor = Some(successor);
                 }

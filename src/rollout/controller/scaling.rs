@@ -168,7 +168,7 @@ impl Controller {
             return;
         }
         let generation = self.generation_to_join(worker);
-        let (_, asked) = self.launch_instances(now, worker, generation, lacking, out);
+        let (_, asked) = self.launch_instances(worker, generation, lacking);
         if let Err(cause) = asked {
             out.push(Effect::Warn(format!("no further instance of {}: {cause}", worker.name)));
             self.schedule_restart(now, &worker.name, None);

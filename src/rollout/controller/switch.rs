@@ -128,7 +128,7 @@ impl Controller {
         for (worker, generation, lacking) in to_start.into_iter().filter(|(.., n)| *n > 0) {
             let name = &worker.name;
             self.restarts.entry(name.clone()).and_modify(Restart::begin_anew);
-            let (units, asked) = self.launch_instances(now, worker, generation, lacking, out);
+            let (units, asked) = self.launch_instances(worker, generation, lacking);
             rollout.waiting.extend(units);
             if let Err(cause) = asked {
                 let failure = Failure { worker: name.clone(), unit: None, cause };

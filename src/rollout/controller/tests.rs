@@ -32,6 +32,7 @@ fn settings() -> RolloutSettings {
         hold_max_requests: 100,
         hold_max_bytes: 1 << 20,
         max_draining: 3,
+        parallel_starts: 4,
     }
 }
 
@@ -142,10 +143,14 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with(settings())
+    }
+
+    fn with(settings: RolloutSettings) -> Self {
         let ports = PortPool::new(9000, 9999, |_| true);
         Self {
             now: Instant::now(),
-            controller: Controller::new(settings(), ports, BTreeMap::new(), 7),
+            controller: Controller::new(settings, ports, BTreeMap::new(), 7),
             units: BTreeMap::new(),
             table: BTreeSet::new(),
             canaries: BTreeSet::new(),
@@ -166,6 +171,11 @@ impl World {
             self.perform(effect);
         }
         self.log.extend(effects.clone());
+        let starting = self.in_phase("Starting").len() + self.in_phase("Probing").len();
+        let (queued, limit) =
+            (self.in_phase("Queued").len(), self.controller.settings.parallel_starts);
+        assert!(starting <= limit + 1, "{starting} start at once");
+        assert!(starting >= limit || queued == 0, "{queued} wait for nothing");
         effects
     }
 
@@ -270,13 +280,40 @@ impl World {
         all.filter(|t| t.phase().name() == phase).map(|t| t.unit.clone()).collect()
     }
 
+    /// What systemd tells of its units.
+    fn living(&self) -> Vec<LiveUnit> {
+        self.controller
+            .generations()
+            .filter(|tracked| tracked.phase() != Phase::Queued)
+            .map(|tracked| LiveUnit {
+                unit: tracked.unit.clone(),
+                source: tracked.source.clone(),
+                generation: tracked.generation,
+                fingerprint: tracked.fingerprint,
+                main_pid: None,
+                control_group: None,
+                state: match tracked.phase() {
+                    Phase::Starting { .. } => UnitState::Activating,
+                    Phase::Stopping { .. } => UnitState::Deactivating,
+                    _ => UnitState::Active,
+                },
+            })
+            .collect()
+    }
+
     /// Lets everything that is starting become ready, and everything that stops be gone.
     fn settle(&mut self) {
-        for unit in self.in_phase("Starting") {
-            self.unit(&unit, UnitState::Active);
-        }
-        for unit in std::mem::take(&mut self.probing) {
-            self.step(Event::Probed { unit, result: Ok(()) });
+        loop {
+            let all_start = self.in_phase("Queued").is_empty();
+            for unit in self.in_phase("Starting") {
+                self.unit(&unit, UnitState::Active);
+            }
+            for unit in std::mem::take(&mut self.probing) {
+                self.step(Event::Probed { unit, result: Ok(()) });
+            }
+            if all_start {
+                break;
+            }
         }
         for unit in self.draining.clone() {
             self.step(Event::Drained(unit));
@@ -1279,6 +1316,61 @@ fn the_end_stops_only_what_does_not_serve() {
     assert_eq!(world.last_outcome(), &Outcome::Interrupted);
 }
 
+#[test]
+fn of_many_some_start_at_a_time_in_their_order() {
+    let mut world = World::with(RolloutSettings { parallel_starts: 2, ..settings() });
+    serving(&mut world, &deployment(1, &[("api", 1), ("index", 1), ("shop", 1)]));
+    world.want(&deployment(2, &[("api", 2), ("index", 2), ("shop", 2)]));
+    let starting = world.in_phase("Starting");
+    assert_eq!((starting.len(), world.in_phase("Queued").len()), (2, 1));
+    world.unit(&starting[0], UnitState::Active);
+    assert_eq!(world.in_phase("Queued").len(), 1, "it is not ready before it was probed");
+    world.step(Event::Probed { unit: starting[0].clone(), result: Ok(()) });
+    assert_eq!((world.in_phase("Starting").len(), world.in_phase("Queued").len()), (2, 0));
+    world.settle();
+    assert_eq!(world.last_outcome(), &Outcome::Switched);
+}
+
+#[test]
+fn who_has_nobody_that_serves_starts_first_and_beside_programs_that_hang() {
+    let mut world = World::with(RolloutSettings { parallel_starts: 2, ..settings() });
+    serving(&mut world, &deployment(1, &[("api", 1), ("index", 1), ("shop", 1)]));
+    world.want(&deployment(2, &[("api", 2), ("index", 2), ("shop", 2)]));
+    let hang = world.in_phase("Starting");
+    for dies in world.table.clone() {
+        world.unit(&dies, UnitState::Failed(ExitReason::Signal(9)));
+    }
+    let starting = world.in_phase("Starting");
+    let beside: Vec<_> = starting.iter().filter(|unit| !hang.contains(unit)).collect();
+    assert_eq!((starting.len(), beside.len()), (3, 1));
+    assert_eq!(beside[0].worker, name("api"));
+    world.unit(beside[0], UnitState::Active);
+    world.step(Event::Probed { unit: beside[0].clone(), result: Ok(()) });
+    let next = world.in_phase("Starting");
+    assert!(next.iter().any(|unit| unit.worker == name("index") && !hang.contains(unit)));
+}
+
+#[test]
+fn who_waits_for_its_start_needs_no_stop() {
+    let mut world = World::with(RolloutSettings { parallel_starts: 1, ..settings() });
+    serving(&mut world, &deployment(1, &[("api", 1), ("index", 1)]));
+    world.want(&deployment(2, &[("api", 2), ("index", 2)]));
+    let queued = world.in_phase("Queued").remove(0);
+    let asked = world.now;
+    let found = world.living();
+    world.step(Event::Resync { asked, found });
+    assert_eq!(
+        world.in_phase("Queued"),
+        std::slice::from_ref(&queued),
+        "that there is no such unit is known"
+    );
+    let effects = world.want(&deployment(1, &[("api", 1), ("index", 1)]));
+    assert!(!effects.contains(&Effect::Stop(queued.clone())), "there is none to stop");
+    assert!(effects.contains(&Effect::Forget(queued)));
+    world.settle();
+    assert_eq!(world.controller.ports.leased(), 2);
+}
+
 /// One thing that may happen at any moment.
 #[derive(Debug, Clone)]
 enum Happening {
@@ -1356,9 +1448,10 @@ proptest! {
     #[test]
     fn whatever_happens(
         in_tree in any::<bool>(),
+        parallel_starts in 1usize..5,
         story in prop::collection::vec(happening(), 1..80),
     ) {
-        let mut world = World::new();
+        let mut world = World::with(RolloutSettings { parallel_starts, ..settings() });
         let mut last = deployment(1, &[("index", 1)]);
         for happening in story {
             let units: Vec<UnitName> = world.units.keys().cloned().collect();
@@ -1421,20 +1514,7 @@ proptest! {
                     if world.controller.next_deadline().is_some() { world.advance_to_deadline(); }
                 }
                 Happening::Resync => {
-                    let asked = world.now;
-                    let found = world.controller.generations().map(|t| LiveUnit {
-                        unit: t.unit.clone(),
-                        source: t.source.clone(),
-                        generation: t.generation,
-                        fingerprint: t.fingerprint,
-                        main_pid: None,
-                        control_group: None,
-                        state: match t.phase() {
-                            Phase::Starting { .. } => UnitState::Activating,
-                            Phase::Stopping { .. } => UnitState::Deactivating,
-                            _ => UnitState::Active,
-                        },
-                    }).collect();
+                    let (asked, found) = (world.now, world.living());
                     world.step(Event::Resync { asked, found });
                 }
             }

@@ -5,6 +5,8 @@ mod fake_control;
 #[path = "support/published.rs"]
 mod published;
 
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use std::time::Duration;
 
 use assert_cmd::Command;
 use fake_control::{Fake, Server};
+use nix::pty::{Winsize, openpty};
 use rstest::rstest;
 use tqserver::admin::api::{InstanceStatus, ReloadOutcome, ServerState, Status, WorkerState};
 use tqserver::ids::Port;
@@ -89,6 +92,52 @@ fn status_has_a_line_for_each_instance() {
     let run = tqctl(&["status"], Some(&server));
     assert_eq!(run.code, 0);
     insta::assert_snapshot!(run.stdout);
+}
+
+/// `tqctl top` on a terminal of its own, where `key` is pressed once it shows workers: how it ended, and
+/// all that it wrote.
+fn top(key: &[u8], server: &Server) -> (Option<i32>, String) {
+    let size = Winsize { ws_row: 20, ws_col: 110, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = openpty(&size, None).unwrap();
+    let mut command = std::process::Command::new(assert_cmd::cargo::cargo_bin("tqctl"));
+    command.args(["top", "--color=always"]).env("TQ_CONTROL_SOCKET", server.socket());
+    command.stdin(pty.slave.try_clone().unwrap()).stdout(pty.slave);
+    let mut tqctl = command.spawn().unwrap();
+    // The terminal ends with its last user.
+    drop(command);
+    let (mut terminal, mut shown, mut pressed) = (File::from(pty.master), Vec::new(), false);
+    let mut part = [0; 4096];
+    while let Ok(length @ 1..) = terminal.read(&mut part) {
+        shown.extend_from_slice(&part[..length]);
+        if !pressed && String::from_utf8_lossy(&shown).contains("api_users") {
+            pressed = true;
+            terminal.write_all(key).unwrap();
+        }
+    }
+    (tqctl.wait().unwrap().code(), String::from_utf8(shown).unwrap())
+}
+
+#[rstest]
+#[case::q(b"q")]
+#[case::ctrl_c(b"\x03")]
+fn top_has_the_terminal_and_gives_it_back(#[case] key: &[u8]) {
+    let (_fake, server) = serve(|_| {});
+    let (code, written) = top(key, &server);
+    assert_eq!(code, Some(0), "{written}");
+    let (begin, end) = ("\x1b[?1049h", "\x1b[?1049l");
+    let (_, after) = written.split_once(begin).expect("the other screen");
+    let (shown, after) = after.split_once(end).expect("the screen that was there");
+    assert!(shown.contains("\x1b[38;5;2;49m●"), "{shown:?}");
+    assert!(after.contains("\x1b[?25h") && !after.contains("api_users"), "{after:?}");
+}
+
+#[test]
+fn top_without_a_terminal_is_status() {
+    let (_fake, server) = serve(|status| *status = fake_control::degraded());
+    let (once, status) = (tqctl(&["top"], Some(&server)), tqctl(&["status"], Some(&server)));
+    assert_eq!((once.code, once.stdout), (status.code, status.stdout));
+    assert_eq!(tqctl(&["top", "--delay=0"], Some(&server)).code, 2);
+    assert_eq!(tqctl(&["top", "--socket", "/nowhere/control.sock"], None).code, 4);
 }
 
 #[test]

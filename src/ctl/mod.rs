@@ -20,6 +20,7 @@ pub mod dev;
 pub mod diff;
 pub mod doctor;
 pub mod exit;
+mod figures;
 pub mod history;
 pub mod host;
 pub mod logs;
@@ -34,6 +35,7 @@ pub mod rollout;
 #[cfg(test)]
 mod schemas;
 pub mod status;
+pub mod top;
 
 /// Build, deploy and watch over web applications that tqserver runs.
 #[derive(Debug, Parser)]
@@ -130,6 +132,12 @@ pub enum Verb {
     Dev(dev::DevArgs),
     /// Show what runs
     Status(status::StatusArgs),
+    /// Watch what runs
+    ///
+    /// Rates, percentiles, memory and processor time of all workers, as long as wished: Up and Down select
+    /// one, Enter shows its instances, < and > sort by another column, r turns the order round, q ends it.
+    /// Where there is no terminal, the same as `tqctl status`.
+    Top(top::TopArgs),
     /// Say whether what is wanted serves, or wait until it does
     ///
     /// Exit code 7: it has failed, and what served before serves. 3: it is under way.
@@ -197,6 +205,7 @@ fn run(cli: &Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Diff(args) => diff::run(args, cli.globals.root(), socket(), out),
         Verb::Dev(args) => dev::run(args, cli.globals.root(), out),
         Verb::Status(args) => block_on(status::run(args, &client(&cli.globals, out), out)),
+        Verb::Top(args) => block_on(top::run(args, &client(&cli.globals, out), out)),
         Verb::Rollout(args) => block_on(rollout::run(args, &client(&cli.globals, out), out)),
         Verb::Logs(args) => {
             block_on(logs::run(args, &cli.globals, &client(&cli.globals, out), out))

@@ -106,6 +106,27 @@ impl<T: Display> Display for Painted<T> {
     }
 }
 
+/// A line of which each part has a look of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Line(pub Vec<(Role, String)>);
+
+impl Line {
+    /// A line that begins with a mark.
+    pub fn marked(role: Role, mark: &str, text: impl Display) -> Self {
+        Self(vec![(role, mark.to_owned()), (Role::Plain, format!(" {text}"))])
+    }
+
+    /// Adds a part.
+    pub fn push(&mut self, role: Role, text: impl Display) {
+        self.0.push((role, text.to_string()));
+    }
+
+    /// The line as it is written to a stream.
+    pub fn painted(&self, paint: Painter) -> String {
+        self.0.iter().map(|(role, text)| paint.paint(*role, text).to_string()).collect()
+    }
+}
+
 /// The two streams of one run of tqctl.
 #[derive(Debug, Clone, Copy)]
 pub struct Output {

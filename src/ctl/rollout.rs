@@ -123,7 +123,7 @@ fn render(status: &Status, stand: Stand, paint: Painter) -> String {
         }
         _ if status.canary.is_some() => {
             let canary = status.canary.iter();
-            canary.map(|it| super::status::canary(it, Timestamp::now(), paint)).collect()
+            canary.map(|it| super::status::canary(it, Timestamp::now()).painted(paint)).collect()
         }
         _ => {
             let mark = paint.paint(Role::Warning, "·");

@@ -1,17 +1,16 @@
 //! `tqctl status`
 
-use std::fmt::Write;
-
 use clap::Args;
 use comfy_table::{ContentArrangement, Table, presets};
 use jiff::Timestamp;
 
 use super::client::Client;
 use super::exit::{Exit, Failure};
-use super::output::{Output, Painter, Role, printable, printable_lines};
+use super::figures::{age, bytes, or_dash, percent, percentiles, rate};
+use super::output::{Line, Output, Painter, Role, printable, printable_lines};
 use crate::admin::api::{
-    BreakerState, CanaryStatus, GenerationBeside, InstanceStatus, ServerState, Status, WorkerLoad,
-    WorkerState, WorkerStatus,
+    BreakerState, CanaryStatus, GenerationBeside, InstanceStatus, ServerState, Status, WorkerState,
+    WorkerStatus,
 };
 use crate::config::settings::Mode;
 use crate::ids::{CommitId, UnitName};
@@ -32,58 +31,63 @@ pub async fn run(_args: &StatusArgs, client: &Client, out: &Output) -> Result<Ex
 }
 
 fn render(status: &Status, now: Timestamp, paint: Painter) -> String {
-    let mut lines = vec![headline(status, now, paint)];
-    if let Some(failed) = &status.failed {
-        lines.push(format!(
-            "{} {} failed {} ago: {}",
-            paint.paint(Role::Bad, "✗"),
-            failed.commit.short(),
-            age(failed.at, now),
-            indented(&failed.reason)
-        ));
-    }
-    lines.extend(status.canary.iter().map(|it| canary(it, now, paint)));
-    for warning in &status.warnings {
-        lines.push(format!("{} {}", paint.paint(Role::Warning, "!"), indented(warning)));
-    }
+    let painted = |line: Line| line.painted(paint);
+    let mut lines = vec![painted(headline(status, now))];
+    lines.extend(about_all(status, now).into_iter().map(painted));
     if !status.workers.is_empty() {
         lines.push(table(&status.workers, paint));
     }
+    lines.extend(about_workers(status, now).into_iter().map(painted));
+    lines.join("\n")
+}
+
+/// What concerns the whole.
+pub(super) fn about_all(status: &Status, now: Timestamp) -> Vec<Line> {
+    let failed = status.failed.iter().map(|failed| {
+        let (commit, ago) = (failed.commit.short(), age(failed.at, now));
+        let reason = indented(&failed.reason);
+        Line::marked(Role::Bad, "✗", format_args!("{commit} failed {ago} ago: {reason}"))
+    });
+    let canary = status.canary.iter().map(|it| canary(it, now));
+    let warnings = status.warnings.iter();
+    let warnings = warnings.map(|text| Line::marked(Role::Warning, "!", indented(text)));
+    failed.chain(canary).chain(warnings).collect()
+}
+
+/// What there is to say of workers beside their figures.
+pub(super) fn about_workers(status: &Status, now: Timestamp) -> Vec<Line> {
+    let warning = |text: String| Line::marked(Role::Warning, "!", text);
+    let mut lines = Vec::new();
     for worker in &status.workers {
         if let Some(commit) = &worker.pinned {
-            lines.push(format!(
-                "  {} at {} is pinned to {}",
-                worker.name,
-                worker.route,
-                commit.short()
-            ));
+            let (name, route) = (&worker.name, &worker.route);
+            let text = format!("{name} at {route} is pinned to {}", commit.short());
+            lines.push(Line::marked(Role::Plain, " ", text));
         }
     }
     for worker in status.workers.iter().filter(|worker| !worker.loosened.is_empty()) {
-        let mark = paint.paint(Role::Warning, "!");
-        let items = printable(&worker.loosened.join(", ")).to_string();
-        lines.push(format!("{mark} {}: sandbox loosened: {items}", worker.name));
+        let items = worker.loosened.join(", ");
+        lines.push(warning(format!("{}: sandbox loosened: {}", worker.name, printable(&items))));
     }
     for worker in &status.workers {
         let serves = |it: &&InstanceStatus| it.state == WorkerState::Serving;
         let serving = worker.instances.iter().filter(serves).count();
         if let Some(wanted) = worker.instances_wanted.filter(|wanted| serving < *wanted) {
-            let mark = paint.paint(Role::Warning, "!");
-            lines.push(format!("{mark} {}: {serving} of {wanted} instances serve", worker.name));
+            lines.push(warning(format!("{}: {serving} of {wanted} instances serve", worker.name)));
         }
     }
     for worker in &status.workers {
         if let Some(failure) = &worker.last_failure {
-            let mark = paint.paint(Role::Bad, "✗");
-            lines.push(format!("{mark} {}: {}", worker.name, printable(failure)));
+            let text = format!("{}: {}", worker.name, printable(failure));
+            lines.push(Line::marked(Role::Bad, "✗", text));
         }
     }
-    lines.extend(status.workers.iter().filter_map(|worker| recovery(worker, now, paint)));
-    lines.join("\n")
+    lines.extend(status.workers.iter().filter_map(|worker| recovery(worker, now)).map(warning));
+    lines
 }
 
 /// How far a canary has come: `· 3333333 serves 5 % of requests as a canary, 25 % in 40s`
-pub(super) fn canary(canary: &CanaryStatus, now: Timestamp, paint: Painter) -> String {
+pub(super) fn canary(canary: &CanaryStatus, now: Timestamp) -> Line {
     let commit = canary.commit.as_ref().map_or("another deployment", CommitId::short);
     let next = match canary.next_percents.first() {
         Some(share) => format!("{share} %"),
@@ -94,16 +98,13 @@ pub(super) fn canary(canary: &CanaryStatus, now: Timestamp, paint: Painter) -> S
         None => format!("{next} by `tqctl rollout promote`"),
     };
     let testers = canary.testers.as_ref().map(|testers| format!(", and to {}", printable(testers)));
-    format!(
-        "{} {commit} serves {} % of requests as a canary{}; {next}",
-        paint.paint(Role::Warning, "·"),
-        canary.share_percent,
-        testers.unwrap_or_default(),
-    )
+    let (share, testers) = (canary.share_percent, testers.unwrap_or_default());
+    let text = format!("{commit} serves {share} % of requests as a canary{testers}; {next}");
+    Line::marked(Role::Warning, "·", text)
 }
 
-/// What became of a worker that died: `! index: g2 killed by signal 9 40s ago, restarted once`.
-fn recovery(worker: &WorkerStatus, now: Timestamp, paint: Painter) -> Option<String> {
+/// What became of a worker that died: `index: g2 killed by signal 9 40s ago, restarted once`.
+fn recovery(worker: &WorkerStatus, now: Timestamp) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(exit) = &worker.last_exit {
         let ago = exit.at.map_or_else(String::new, |at| format!(" {} ago", age(at, now)));
@@ -120,40 +121,41 @@ fn recovery(worker: &WorkerStatus, now: Timestamp, paint: Painter) -> Option<Str
     if let Some(at) = worker.next_attempt {
         parts.push(format!("next attempt in {}", age(now, at)));
     }
-    let mark = paint.paint(Role::Warning, "!");
-    (!parts.is_empty()).then(|| format!("{mark} {}: {}", worker.name, parts.join(", ")))
+    (!parts.is_empty()).then(|| format!("{}: {}", worker.name, parts.join(", ")))
 }
 
 /// `● serving a1b2c3d (main v1.2.3)   up 3d   desired = actual`
-fn headline(status: &Status, now: Timestamp, paint: Painter) -> String {
+pub(super) fn headline(status: &Status, now: Timestamp) -> Line {
     let role = match status.state {
         ServerState::Serving => Role::Good,
         ServerState::Starting | ServerState::Draining => Role::Warning,
         ServerState::Degraded => Role::Bad,
     };
-    let mut line =
-        format!("{} {}", paint.paint(role, "●"), paint.paint(role, status.state.as_str()));
-    // Writing to a String cannot fail.
+    let mut line = Line::default();
+    line.push(role, "●");
+    line.push(Role::Plain, " ");
+    line.push(role, status.state.as_str());
     match (&status.actual, status.mode) {
         (Some(commit), _) => {
-            let _ = write!(line, " {}", paint.paint(Role::Strong, commit.short()));
+            line.push(Role::Plain, " ");
+            line.push(Role::Strong, commit.short());
         }
-        (None, Mode::Dev) => line.push_str(" the source tree"),
-        (None, Mode::Prod) => line.push_str(" nothing"),
+        (None, Mode::Dev) => line.push(Role::Plain, " the source tree"),
+        (None, Mode::Prod) => line.push(Role::Plain, " nothing"),
     }
     let names: Vec<_> =
         [&status.branch, &status.tag].into_iter().flatten().map(String::as_str).collect();
     if !names.is_empty() {
-        let _ = write!(line, " ({})", printable(&names.join(" ")));
+        line.push(Role::Plain, format_args!(" ({})", printable(&names.join(" "))));
     }
-    let _ = write!(line, "   up {}", age(status.started_at, now));
+    line.push(Role::Plain, format_args!("   up {}", age(status.started_at, now)));
     if status.mode == Mode::Prod {
         if status.desired == status.actual {
-            line.push_str("   desired = actual");
+            line.push(Role::Plain, "   desired = actual");
         } else {
             let desired = status.desired.as_ref().map_or("nothing", CommitId::short);
-            let differs = format!("desired {desired} ≠ actual");
-            let _ = write!(line, "   {}", paint.paint(Role::Warning, differs));
+            line.push(Role::Plain, "   ");
+            line.push(Role::Warning, format_args!("desired {desired} ≠ actual"));
         }
     }
     line
@@ -166,17 +168,22 @@ const HEADINGS: [&str; 12] = [
 
 type Row = [String; HEADINGS.len()];
 
+/// How a worker in a state is to look.
+pub(super) fn role(state: WorkerState) -> Role {
+    match state {
+        WorkerState::Serving => Role::Plain,
+        WorkerState::Asleep => Role::Dim,
+        WorkerState::Queued | WorkerState::Starting | WorkerState::Probing => Role::Warning,
+        WorkerState::Backoff | WorkerState::Failed | WorkerState::Stopped => Role::Bad,
+    }
+}
+
 /// A row for every worker, or for each of its instances where it has several, and one for every
 /// unit of it that drains.
 fn table(workers: &[WorkerStatus], paint: Painter) -> String {
     let mut rows: Vec<(Role, Row)> = vec![(Role::Strong, HEADINGS.map(str::to_owned))];
     for worker in workers {
-        let role = match worker.state {
-            WorkerState::Serving => Role::Plain,
-            WorkerState::Asleep => Role::Dim,
-            WorkerState::Queued | WorkerState::Starting | WorkerState::Probing => Role::Warning,
-            WorkerState::Backoff | WorkerState::Failed | WorkerState::Stopped => Role::Bad,
-        };
+        let role = role(worker.state);
         match &worker.instances[..] {
             [] => rows.push((role, worker_row(worker))),
             several => rows.extend(
@@ -226,38 +233,6 @@ fn worker_row(worker: &WorkerStatus) -> Row {
     ]
 }
 
-/// `412`, and `0.3` below ten, where a digit more tells whether there is anything.
-fn rate(per_second: f64) -> String {
-    if per_second < 9.95 && per_second > 0.0 {
-        format!("{per_second:.1}")
-    } else {
-        format!("{per_second:.0}")
-    }
-}
-
-/// `2/12ms`
-fn percentiles(load: &WorkerLoad) -> Option<String> {
-    let millis = |ms: f64| if ms < 1.0 { "<1".to_owned() } else { format!("{ms:.0}") };
-    Some(format!("{}/{}ms", millis(load.p50_ms?), millis(load.p99_ms?)))
-}
-
-fn percent(share: f64, digits: usize) -> String {
-    format!("{:.digits$}%", share * 100.0)
-}
-
-/// `31M`, as systemctl writes it.
-fn bytes(bytes: u64) -> String {
-    let (mut value, mut unit) = (bytes as f64, "B");
-    for larger in ["K", "M", "G", "T"] {
-        if value < 1024.0 {
-            break;
-        }
-        (value, unit) = (value / 1024.0, larger);
-    }
-    let digits = usize::from(value < 9.95 && unit != "B");
-    format!("{value:.digits$}{unit}")
-}
-
 /// What the worker does stands in the first row, for all its instances; what each uses, in its own.
 fn instance_row(worker: &WorkerStatus, index: usize, instance: &InstanceStatus) -> Row {
     let mut row = worker_row(worker);
@@ -293,46 +268,4 @@ fn indented(text: &str) -> String {
 /// As systemctl accepts it, too.
 fn unit_name(unit: &UnitName) -> String {
     unit.to_string().trim_end_matches(".service").to_owned()
-}
-
-fn or_dash(value: Option<impl ToString>) -> String {
-    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
-}
-
-/// The largest unit that is not nought: `3d`, `5h`, `12m`, `40s`.
-fn age(since: Timestamp, now: Timestamp) -> String {
-    let seconds = now.as_second().saturating_sub(since.as_second()).max(0);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..3600 => format!("{}m", seconds / 60),
-        3600..86_400 => format!("{}h", seconds / 3600),
-        _ => format!("{}d", seconds / 86_400),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rstest::rstest;
-
-    #[rstest]
-    #[case(999, "999B")]
-    #[case(1024, "1.0K")]
-    #[case(31 << 20, "31M")]
-    #[case(u64::MAX, "16777216T")]
-    fn sizes_are_in_the_largest_unit(#[case] size: u64, #[case] expected: &str) {
-        assert_eq!(bytes(size), expected);
-    }
-
-    #[rstest]
-    #[case(0, "0s")]
-    #[case(59, "59s")]
-    #[case(60, "1m")]
-    #[case(86_399, "23h")]
-    #[case(3 * 86_400 + 5, "3d")]
-    #[case(-30, "0s")]
-    fn ages_are_in_the_largest_unit(#[case] seconds: i64, #[case] expected: &str) {
-        let since = Timestamp::UNIX_EPOCH;
-        assert_eq!(age(since, Timestamp::from_second(seconds).unwrap()), expected);
-    }
 }

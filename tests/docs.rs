@@ -56,6 +56,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("make test T=links", "is what runs this"),
     ("make bench", "takes minutes of an idle machine"),
     ("make bench BENCH=short", "takes minutes of an idle machine"),
+    ("make bench B=rollouts", "takes minutes of an idle machine"),
     ("make bench B=proxy", "takes minutes of an idle machine"),
     ("make bench B=proxy ROWS=64b_64,post16k PEERS=nginx", "takes minutes of an idle machine"),
     ("make bench B=flat", "takes minutes"),

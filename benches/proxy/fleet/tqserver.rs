@@ -5,12 +5,14 @@ use std::env;
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::Protocol;
 use super::certificate::Certificate;
 use crate::cpu;
 use crate::project::{Project, commit, worker};
 use crate::session::Session;
+use crate::support::wait::await_until;
 
 /// Public files, and their length.
 const STATIC_FILES: [(&str, usize); 3] =
@@ -22,6 +24,9 @@ const HTTPS_PORT: u16 = 97;
 
 /// Ports above those of sessions, and below those of outgoing connections.
 const MANY_PORTS: &str = "  port_range_start: 32000\n  port_range_end: 32700\n";
+
+/// Within which all workers have started, also where tqserver runs under valgrind.
+const START_WITHIN: Duration = Duration::from_secs(300);
 
 /// How many workers there are that nobody asks. For more than 90 a session has no ports of its own.
 fn idle_workers() -> usize {
@@ -92,7 +97,7 @@ impl Tqserver {
         }));
         project.deploy('a', &workers);
         session.systemctl(&["start", "tqserver.service"]);
-        session.await_workers(workers.len());
+        await_until("all workers", START_WITHIN, || session.workers().len() == workers.len());
         let this = Self { session, addr, project };
         let answer = this.session.get("/64");
         assert!(answer.status == 200 && answer.body.len() == 64, "{answer:?}");

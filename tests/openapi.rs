@@ -131,6 +131,7 @@ fn what_is_asked_for_as_it_should_be_is_answered_as_described() {
         ("/v1/reload", "post", "/v1/reload?wait=false", 202),
         ("/v1/deployments/{commit}/soak", "post", &soak, 200),
         ("/v1/workers/{name}/restart", "post", "/v1/workers/index/restart", 200),
+        ("/v1/workers/{name}/drain", "post", "/v1/workers/index/drain", 200),
         ("/v1/canary/promote", "post", "/v1/canary/promote", 200),
         ("/v1/canary/abort", "post", "/v1/canary/abort", 200),
         ("/v1/events", "get", "/v1/events", 200),
@@ -156,6 +157,7 @@ fn what_is_refused_is_refused_as_described() {
     *fake.no_rebuild.lock().unwrap() = Some("nothing is built here".to_owned());
     let server = Server::start(&fake);
     let (soak, restart) = ("/v1/deployments/{commit}/soak", "/v1/workers/{name}/restart");
+    let drain = "/v1/workers/{name}/drain";
     let of_new = |query: &str| format!("/v1/deployments/{NEW}/soak{query}");
     let last = "Last-Event-ID: yesterday\r\n";
     let refused = [
@@ -169,6 +171,8 @@ fn what_is_refused_is_refused_as_described() {
         (soak, "post", "/v1/deployments/abc/soak?ms=1".to_owned(), "", 400),
         (restart, "post", "/v1/workers/In%20dex/restart".to_owned(), "", 400),
         (restart, "post", "/v1/workers/a/b/restart".to_owned(), "", 404),
+        (drain, "post", "/v1/workers/nobody/drain".to_owned(), "", 409),
+        (drain, "post", "/v1/workers/No/drain".to_owned(), "", 400),
         ("/v1/events", "get", "/v1/events".to_owned(), last, 400),
         ("/v1/status", "get", "/v1/statuses".to_owned(), "", 404),
         ("/v1/status", "get", "/".to_owned(), "", 404),

@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
 use assert_cmd::Command;
@@ -129,6 +130,32 @@ fn top_has_the_terminal_and_gives_it_back(#[case] key: &[u8]) {
     let (shown, after) = after.split_once(end).expect("the screen that was there");
     assert!(shown.contains("\x1b[38;5;2;49m●"), "{shown:?}");
     assert!(after.contains("\x1b[?25h") && !after.contains("api_users"), "{after:?}");
+}
+
+#[test]
+fn a_drain_ends_with_the_requests_of_the_worker() {
+    let (fake, server) = serve(|_| {});
+    let run = tqctl(&["drain", "index"], Some(&server));
+    let expected = "✓ index is out of service; `tqctl restart index` brings it back\n";
+    assert_eq!((run.code, run.stdout.as_str()), (0, expected), "{}", run.stderr);
+
+    let draining = fake_control::degraded().workers.swap_remove(0).draining;
+    fake.status.lock().unwrap().workers[0].draining = draining;
+    let socket = server.socket().to_str().unwrap().to_owned();
+    let waits =
+        thread::spawn(move || tqctl(&["drain", "index", "--json", "--socket", &socket], None));
+    let looks = fake.looks.load(Ordering::Relaxed);
+    while fake.looks.load(Ordering::Relaxed) < looks + 2 {
+        thread::yield_now();
+    }
+    assert!(!waits.is_finished());
+    fake.status.lock().unwrap().workers[0].draining.clear();
+    let run = waits.join().unwrap();
+    published::document("accepted", run.stdout.as_bytes());
+
+    let run = tqctl(&["drain", "nobody"], Some(&server));
+    assert_eq!((run.code, run.stdout.as_str()), (1, ""));
+    assert!(run.stderr.contains("no worker nobody is deployed"), "{}", run.stderr);
 }
 
 #[test]

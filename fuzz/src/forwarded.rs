@@ -28,7 +28,7 @@ fn route(path: &str) -> Route {
         compression: None,
         targets: WeightedTargets::single(Target::new(name(), Generation(1), addr)),
         canary: None,
-        refused_until: None,
+        refused: None,
         asleep: None,
         public: vec![],
     }

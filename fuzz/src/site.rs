@@ -98,7 +98,7 @@ impl Site {
                 worker(name),
             )),
             canary: None,
-            refused_until: None,
+            refused: None,
             asleep: None,
             public: if name == PUBLISHER { vec![tree.clone()] } else { vec![] },
         });

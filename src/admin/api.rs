@@ -31,6 +31,10 @@ pub trait Control: Send + Sync + 'static {
     /// As with [`reload`](Self::reload), the asking happens in the call itself.
     fn restart(&self, worker: WorkerName) -> impl Future<Output = ReloadVerdict> + Send;
 
+    /// Takes a worker out of service until it is restarted; with the answer no request is sent to it any
+    /// more, and those it has go on. An error says why it is not.
+    fn drain(&self, worker: WorkerName) -> impl Future<Output = Result<(), String>> + Send;
+
     /// Has a deployment that serves by degrees serve whole, or not at all; the future is the verdict. As with
     /// [`reload`](Self::reload), the asking happens in the call itself.
     fn decide(&self, promote: bool) -> impl Future<Output = ReloadVerdict> + Send;
@@ -369,6 +373,8 @@ pub enum WorkerState {
     Failed,
     /// There is none, as nobody has asked for it of late: the next request has one started.
     Asleep,
+    /// It is out of service until it is restarted.
+    Drained,
     /// There is none.
     Stopped,
 }
@@ -384,6 +390,7 @@ impl WorkerState {
             Self::Backoff => "backoff",
             Self::Failed => "failed",
             Self::Asleep => "asleep",
+            Self::Drained => "drained",
             Self::Stopped => "stopped",
         }
     }

@@ -193,22 +193,30 @@ async fn answer(
             Some(Err(error)) => refuse(StatusCode::BAD_REQUEST, error),
             None => refuse(StatusCode::NOT_FOUND, format!("there is no {path:?} here")),
         },
-        (path, method) => match restarted(path) {
+        (path, method) => match of_worker(path) {
             Some(_) if method != Method::POST => method_not_allowed("POST"),
-            Some(Ok(worker)) => {
+            Some((Ok(worker), "restart")) => {
                 log_asking(peer, &format!("restart of {worker}"));
                 json(StatusCode::OK, &control.restart(worker).await)
             }
-            Some(Err(error)) => refuse(StatusCode::BAD_REQUEST, error),
+            Some((Ok(worker), _)) => {
+                log_asking(peer, &format!("drain of {worker}"));
+                match control.drain(worker).await {
+                    Ok(()) => json(StatusCode::OK, &Accepted { schema: SCHEMA, accepted: true }),
+                    Err(error) => refuse(StatusCode::CONFLICT, error),
+                }
+            }
+            Some((Err(error), _)) => refuse(StatusCode::BAD_REQUEST, error),
             None => refuse(StatusCode::NOT_FOUND, format!("there is no {path:?} here")),
         },
     }
 }
 
-/// The worker in `/v1/workers/{name}/restart`; `None` for other paths.
-fn restarted(path: &str) -> Option<Result<WorkerName, String>> {
-    let name = path.strip_prefix("/v1/workers/")?.strip_suffix("/restart")?;
-    (!name.contains('/')).then(|| name.parse::<WorkerName>().map_err(|error| error.to_string()))
+/// The worker in `/v1/workers/{name}/restart`, or `/drain`, and which of the two; `None` for other paths.
+fn of_worker(path: &str) -> Option<(Result<WorkerName, String>, &str)> {
+    let (name, verb) = path.strip_prefix("/v1/workers/")?.split_once('/')?;
+    let name = || name.parse::<WorkerName>().map_err(|error| error.to_string());
+    matches!(verb, "restart" | "drain").then(|| (name(), verb))
 }
 
 /// No request has a body that means anything yet; one is read away within limits, so that the

@@ -96,6 +96,12 @@ impl Client {
         self.ask(Method::POST, &format!("/v1/workers/{worker}/restart")).await
     }
 
+    /// Takes a worker out of service.
+    pub async fn drain(&self, worker: &WorkerName) -> Result<Accepted, ClientError> {
+        let path = format!("/v1/workers/{worker}/drain");
+        self.within_limit(self.ask(Method::POST, &path)).await
+    }
+
     /// Has a deployment that serves by degrees serve whole, or not at all, and awaits the verdict.
     pub async fn decide(&self, promote: bool) -> Result<ReloadVerdict, ClientError> {
         let what = if promote { "promote" } else { "abort" };

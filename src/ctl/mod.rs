@@ -19,6 +19,7 @@ pub mod deploy;
 pub mod dev;
 pub mod diff;
 pub mod doctor;
+pub mod drain;
 pub mod exit;
 mod figures;
 pub mod history;
@@ -151,6 +152,11 @@ pub enum Verb {
     ///
     /// Not one request is lost. Exit code 7: it did not get ready, and the old generation serves.
     Restart(restart::RestartArgs),
+    /// Take a worker out of service until it is restarted
+    ///
+    /// Requests for it are answered 503 from then on, those that it has are finished, and it stops. It stays
+    /// so over deployments and restarts of tqserver; `tqctl restart` brings it back.
+    Drain(drain::DrainArgs),
     /// Have tqserver read its configuration and manifest again
     Reload(reload::ReloadArgs),
     /// Remove deployments that nothing needs any more
@@ -211,6 +217,7 @@ fn run(cli: &Cli, out: &Output) -> Result<Exit, Failure> {
             block_on(logs::run(args, &cli.globals, &client(&cli.globals, out), out))
         }
         Verb::Restart(args) => block_on(restart::run(args, &client(&cli.globals, out), out)),
+        Verb::Drain(args) => block_on(drain::run(args, &client(&cli.globals, out), out)),
         Verb::Reload(args) => block_on(reload::run(args, &client(&cli.globals, out), out)),
         Verb::HostSession(args) => host::run(args),
         Verb::Check(args) => check::run(args, cli.globals.root.as_deref(), out),

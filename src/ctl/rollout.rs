@@ -127,7 +127,9 @@ fn render(status: &Status, stand: Stand, paint: Painter) -> String {
         }
         _ => {
             let mark = paint.paint(Role::Warning, "·");
-            let is_up = |state| matches!(state, WorkerState::Serving | WorkerState::Asleep);
+            let is_up = |state| {
+                matches!(state, WorkerState::Serving | WorkerState::Asleep | WorkerState::Drained)
+            };
             let not_serving = status.workers.iter().filter(|w| !is_up(w.state));
             let words: Vec<_> =
                 not_serving.map(|w| format!("{} {}", w.name, w.state.as_str())).collect();

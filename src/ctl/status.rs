@@ -172,7 +172,7 @@ type Row = [String; HEADINGS.len()];
 pub(super) fn role(state: WorkerState) -> Role {
     match state {
         WorkerState::Serving => Role::Plain,
-        WorkerState::Asleep => Role::Dim,
+        WorkerState::Asleep | WorkerState::Drained => Role::Dim,
         WorkerState::Queued | WorkerState::Starting | WorkerState::Probing => Role::Warning,
         WorkerState::Backoff | WorkerState::Failed | WorkerState::Stopped => Role::Bad,
     }

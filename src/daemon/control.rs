@@ -103,7 +103,7 @@ impl DaemonControl {
         let all_are_up = snapshot
             .workers
             .iter()
-            .filter(|worker| worker.route.is_some())
+            .filter(|worker| worker.route.is_some() && !worker.drained)
             .all(WorkerSnapshot::is_up);
         if self.stopping.load(Ordering::Relaxed) {
             ServerState::Draining
@@ -175,6 +175,11 @@ impl Control for DaemonControl {
             let duration_ms = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
             verdict(report, duration_ms)
         }
+    }
+
+    fn drain(&self, worker: WorkerName) -> impl Future<Output = Result<(), String>> + Send {
+        let rollout = self.rollout.clone();
+        async move { rollout.take_out(worker).await }
     }
 
     fn decide(&self, promote: bool) -> impl Future<Output = ReloadVerdict> + Send {
@@ -309,6 +314,7 @@ fn worker_status(worker: &WorkerSnapshot) -> Option<WorkerStatus> {
     let coming = || of(&["Starting", "Probing", "Ready"]).or_else(|| of(&["Queued"]));
     let newest = of(&["Serving"]).or_else(coming);
     let state = match newest.and_then(state) {
+        _ if worker.drained => WorkerState::Drained,
         Some(state) => state,
         None if worker.next_attempt.is_some() => WorkerState::Backoff,
         None if worker.asleep => WorkerState::Asleep,

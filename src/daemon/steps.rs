@@ -149,6 +149,7 @@ mod tests {
             instances: 1,
             memory_high: None,
             asleep: false,
+            drained: false,
             generations: phase.map(generation).into_iter().collect(),
             next_attempt: None,
             restarts,

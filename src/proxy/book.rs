@@ -92,7 +92,7 @@ mod tests {
             targets: WeightedTargets::single(Arc::clone(target)),
             public: Vec::new(),
             canary: None,
-            refused_until: None,
+            refused: None,
             asleep: None,
         }))
     }

@@ -46,6 +46,8 @@ pub(crate) enum Page {
         /// When it is tried again.
         until: Instant,
     },
+    /// 503, as the worker is out of service.
+    Drained,
     /// 503, as the worker has enough to do.
     Crowded,
 }
@@ -58,6 +60,7 @@ impl Page {
             | Self::Building(_)
             | Self::BuildFailed(..)
             | Self::Failing { .. }
+            | Self::Drained
             | Self::Crowded => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -65,7 +68,7 @@ impl Page {
     /// What stands below the status, a sentence or two a line.
     fn lines(&self) -> Vec<Cow<'static, str>> {
         match self {
-            Self::Status(_) | Self::Failing { .. } | Self::Crowded => vec![],
+            Self::Status(_) | Self::Failing { .. } | Self::Drained | Self::Crowded => vec![],
             Self::NothingDeployed => [
                 "tqserver is running, and nothing is deployed yet.",
                 "Is this your server? `tqctl build` in a project makes a deployment. Deployments go \
@@ -92,6 +95,7 @@ impl Page {
                 let wait = until.saturating_duration_since(Instant::now());
                 HeaderValue::from(wait.as_secs() + 1)
             }
+            Self::Drained => HeaderValue::from_static("60"),
             Self::Crowded => HeaderValue::from_static("1"),
             _ => RETRY_AFTER_SECONDS,
         }

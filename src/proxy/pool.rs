@@ -138,7 +138,7 @@ mod tests {
             compression: None,
             targets: WeightedTargets::single(Arc::clone(&target)),
             canary: None,
-            refused_until: None,
+            refused: None,
             asleep: None,
             public: vec![],
         }]);

@@ -11,7 +11,7 @@ use super::intake::{Crowded, Intake, Queued};
 use super::live::{Standing, Visit};
 use super::path::RequestPath;
 use super::service::Refusal;
-use super::table::{Route, RouteTable, Unrouted, WeightedTargets};
+use super::table::{Refused, Route, RouteTable, Unrouted, WeightedTargets};
 use super::target::{Claim, Target};
 use crate::http1::RequestHead;
 
@@ -48,14 +48,15 @@ impl<T> Look<T> {
         let worker = &route.worker;
         let unbuilt = connection.core.live.as_ref().and_then(|live| live.build(worker));
         match unbuilt {
-            None => match route.refused_until {
+            None => match route.refused {
                 None => {
                     if let Some(asleep) = &route.asleep {
                         asleep.notify_one();
                     }
                     Self::held()
                 }
-                Some(until) => Self::None(Page::Failing { until }),
+                Some(Refused::Until(until)) => Self::None(Page::Failing { until }),
+                Some(Refused::Drained) => Self::None(Page::Drained),
             },
             Some(Standing::Building) => Self::Wait(Page::Building(worker.clone())),
             Some(Standing::Failed(problems)) => {

@@ -58,14 +58,23 @@ pub struct Route {
     pub targets: WeightedTargets,
     /// What comes to serve by degrees beside them.
     pub canary: Option<Canary>,
-    /// While none is ready: until when there is no use in holding, as the worker fails again and
-    /// again. Requests are refused meanwhile, and until an attempt has got ready.
-    pub refused_until: Option<Instant>,
+    /// While none is ready: why requests are refused rather than held.
+    pub refused: Option<Refused>,
     /// While none is there because nobody has asked for it: what wakes it.
     pub asleep: Option<Arc<Notify>>,
     /// Where `/static/<worker>/…` is served from, nearest first: in development the worker's own
     /// tree, then the shared one. Empty when the worker has no public files.
     pub public: Vec<PublicTree>,
+}
+
+/// Why there is no use in holding a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The worker fails again and again, and this is when it is tried next. Requests are refused until
+    /// an attempt has got ready.
+    Until(Instant),
+    /// It is out of service.
+    Drained,
 }
 
 /// Limits on one request to a worker.

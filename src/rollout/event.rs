@@ -20,6 +20,8 @@ pub enum Event {
         current: Option<Arc<Desired>>,
         /// The units that were in the last published table, as the state file remembers.
         serving: Vec<UnitName>,
+        /// The workers that were out of service.
+        drained: BTreeSet<WorkerName>,
         /// What systemd has.
         found: Vec<LiveUnit>,
     },
@@ -33,6 +35,8 @@ pub enum Event {
     },
     /// A worker of the current deployment is to get a new generation, although nothing about it changed.
     Restart(WorkerName),
+    /// A worker of the current deployment is to be out of service until it is restarted.
+    TakeOut(WorkerName),
     /// A unit changed its state.
     Unit {
         /// Which.
@@ -165,6 +169,8 @@ pub struct Table {
     pub canary: Option<TableCanary>,
     /// Those of the absent that need not be there before a request for them comes.
     pub asleep: BTreeSet<WorkerName>,
+    /// Those of the absent that are out of service.
+    pub drained: BTreeSet<WorkerName>,
     /// Those of the absent for which requests are refused rather than held, and until when.
     pub refused: BTreeMap<WorkerName, Instant>,
 }

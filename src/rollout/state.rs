@@ -40,6 +40,9 @@ pub struct State {
     /// The units of the last published table.
     #[serde(default)]
     pub serving: Vec<UnitName>,
+    /// The workers that are out of service.
+    #[serde(default)]
+    pub drained: BTreeSet<WorkerName>,
     /// What came of the last rollouts, newest last.
     #[serde(default)]
     pub history: Vec<HistoryEntry>,
@@ -128,6 +131,7 @@ impl Default for State {
             failed: None,
             generations: BTreeMap::new(),
             serving: Vec::new(),
+            drained: BTreeSet::new(),
             history: Vec::new(),
             refused: Vec::new(),
         }

@@ -82,6 +82,8 @@ pub struct WorkerSnapshot {
     pub memory_high: Option<u64>,
     /// Whether it has none because nobody has asked for it of late.
     pub asleep: bool,
+    /// Whether it has none because somebody has taken it out of service.
+    pub drained: bool,
     /// The instances of its generations, oldest first.
     pub generations: Vec<GenerationSnapshot>,
     /// When its next attempt is due, if it waits for one.
@@ -178,6 +180,7 @@ impl Snapshot {
                 instances: controller.wanted_instances(name),
                 memory_high: settings.and_then(|settings| settings.memory_high),
                 asleep: asleep.contains(name),
+                drained: controller.out_of_service().contains(name),
                 generations: Vec::new(),
                 next_attempt: recovery.next_attempt.and_then(|at| date_of(at, now)),
                 restarts: recovery.restarts,

@@ -146,7 +146,7 @@ impl Site {
             compression: None,
             targets,
             canary: None,
-            refused_until: None,
+            refused: None,
             asleep: None,
             public: vec![PublicTree { root, path: self.public.path().to_owned(), digest: None }],
         }]));

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::thread;
 
 use serde_json::Value;
 
 use crate::project::{Project, commit, worker};
 use crate::rollout::{empty, serving};
-use crate::session::{PATIENCE, Session, send};
+use crate::session::{PATIENCE, Session, get, send};
 use crate::support::bed::Kind;
 use crate::support::published;
 use crate::support::wait::await_until;
@@ -151,6 +152,38 @@ fn a_restart_switches_to_a_new_generation_and_leaves_the_others() {
     assert_eq!(unknown.status.code(), Some(7));
     let said = String::from_utf8_lossy(&unknown.stdout).into_owned();
     assert!(said.contains("no worker nobody is deployed"), "{said}");
+}
+
+#[test]
+fn a_drained_worker_finishes_what_it_has_and_stays_out_of_service() {
+    let (project, session) = serving();
+    let addr = session.addr();
+    let slow = thread::spawn(move || send(addr, &get("/slow/1")).unwrap());
+    await_until("it in flight", PATIENCE, || of(&session.status(), "index")["in_flight"] == 1);
+    let output = session.tqctl(&["drain", "index"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(slow.is_finished(), "the drain has waited for it");
+    assert_eq!(slow.join().unwrap().body, "index well g1 /slow/1\n");
+    session.await_workers(1);
+
+    let is_out = || {
+        let answer = session.get("/");
+        assert_eq!(answer.status, 503, "{}", answer.body);
+        assert_eq!(session.get("/api").body, "api well g1 /\n");
+        let status = session.status();
+        assert_eq!(of(&status, "index")["state"], "drained");
+        assert_eq!(status["state"], "serving", "as it is meant to be");
+    };
+    is_out();
+    session.systemctl(&["restart", "tqserver.service"]);
+    is_out();
+    project.deploy('2', &[worker("index", "better"), worker("api", "well")]);
+    session.systemctl(&["reload", "tqserver.service"]);
+    is_out();
+
+    let output = session.tqctl(&["restart", "index"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!(session.get("/").body, "index better g2 /\n");
 }
 
 /// The events that a client hears, each by its schema, until `last` says that one is the last.

@@ -61,6 +61,14 @@ impl Control for Fake {
         }
     }
 
+    async fn drain(&self, worker: WorkerName) -> Result<(), String> {
+        let mut status = self.status.lock().unwrap();
+        let found = status.workers.iter_mut().find(|it| it.name == worker);
+        let found = found.ok_or_else(|| format!("no worker {worker} is deployed"))?;
+        found.state = WorkerState::Drained;
+        Ok(())
+    }
+
     fn restart(&self, worker: WorkerName) -> impl Future<Output = ReloadVerdict> + Send {
         let verdict =
             ReloadVerdict { started: vec![worker], ..self.verdict.lock().unwrap().clone() };

@@ -206,7 +206,7 @@ pub(crate) fn route(path: &str, targets: WeightedTargets) -> Route {
         compression: None,
         targets,
         canary: None,
-        refused_until: None,
+        refused: None,
         asleep: None,
         public: vec![],
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rstest::rstest;
-use tqserver::proxy::table::{Route, RouteTable, WeightedTargets};
+use tqserver::proxy::table::{Refused, Route, RouteTable, WeightedTargets};
 
 use crate::bed::{Bed, Worker, route, settings};
 
@@ -71,7 +71,7 @@ async fn while_a_worker_fails_again_and_again_nobody_waits_for_it() {
     bed.until("the hold", |c| c.held == 1).await;
     let until = Instant::now() + Duration::from_secs(10);
     let none = || route("/", WeightedTargets::default());
-    bed.publish([Route { refused_until: Some(until), ..none() }]);
+    bed.publish([Route { refused: Some(Refused::Until(until)), ..none() }]);
     let mut late = bed.client().await;
     late.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi").await;
     for client in [&mut early, &mut late] {
@@ -81,9 +81,12 @@ async fn while_a_worker_fails_again_and_again_nobody_waits_for_it() {
         assert!((1..=10).contains(&after), "what is left of the wait: {after}");
     }
     // Its attempt is under way: there is no telling when it ends.
-    bed.publish([Route { refused_until: Some(Instant::now()), ..none() }]);
+    bed.publish([Route { refused: Some(Refused::Until(Instant::now())), ..none() }]);
     early.get("/").await;
     assert_eq!(early.message().await.header("retry-after").as_deref(), Some("1"));
+    bed.publish([Route { refused: Some(Refused::Drained), ..none() }]);
+    early.get("/").await;
+    assert_eq!(early.message().await.header("retry-after").as_deref(), Some("60"));
     bed.publish([none()]);
     early.get("/").await;
     bed.until("the hold", |c| c.held == 1).await;

@@ -25,6 +25,7 @@ fn render(count: usize) -> String {
         instances: 1,
         memory_high: None,
         asleep: false,
+        drained: false,
         generations: Vec::new(),
         next_attempt: None,
         restarts: 0,

@@ -17,6 +17,8 @@ pub enum Command {
     Reload(oneshot::Sender<Report>),
     /// Give a worker a new generation of what serves.
     Restart(WorkerName, oneshot::Sender<Report>),
+    /// Take a worker out of service; the answer is why not.
+    TakeOut(WorkerName, oneshot::Sender<Result<(), String>>),
     /// A canary is to serve whole, or not at all.
     Decide(Decision, oneshot::Sender<Report>),
     /// Go back to what served before.
@@ -79,6 +81,18 @@ impl RolloutHandle {
     /// verdict, not the restart.
     pub fn restart(&self, worker: WorkerName) -> impl Future<Output = Report> + Send + use<> {
         self.ask(|reply| Command::Restart(worker, reply))
+    }
+
+    /// Takes a worker out of service until it is restarted: from the answer on no request is sent to it.
+    ///
+    /// # Errors
+    /// Why not: no such worker is deployed, or tqserver is about to end.
+    pub async fn take_out(&self, worker: WorkerName) -> Result<(), String> {
+        let ended = || "tqserver has ended".to_owned();
+        let (reply, answer) = oneshot::channel();
+        let command = Command::TakeOut(worker, reply);
+        self.commands.send(command).await.map_err(|_| ended())?;
+        answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
     /// Decides about the canary, here and now; the future is the verdict. It is refused where there is none.

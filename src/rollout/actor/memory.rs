@@ -87,6 +87,7 @@ impl<L: Launcher> Actor<L> {
     /// written costs us the memory, not the service.
     pub(super) fn save(&mut self) {
         self.state.generations.clone_from(self.controller.numbers());
+        self.state.drained.clone_from(self.controller.out_of_service());
         if self.saving || self.state == self.saved {
             return;
         }

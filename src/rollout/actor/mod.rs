@@ -269,9 +269,9 @@ impl<L: Launcher> Actor<L> {
         .unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         // Without a memory of our own, what is wanted tells best what the living may be.
         let current = current.or_else(|| wanted.as_ref().ok().map(|w| Arc::clone(&w.desired)));
-        let serving = self.state.serving.clone();
+        let (serving, drained) = (self.state.serving.clone(), self.state.drained.clone());
         self.identify_all(&found);
-        self.step(Event::Begin { current, serving, found });
+        self.step(Event::Begin { current, serving, drained, found });
         self.loading.at_all = true;
         self.done(Done::Loaded(loader, Box::new(wanted)));
     }
@@ -281,6 +281,7 @@ impl<L: Launcher> Actor<L> {
         match command {
             Command::Reload(waiter) => self.ask(true, Some(waiter)),
             Command::Restart(worker, waiter) => self.restart(worker, waiter),
+            Command::TakeOut(worker, reply) => self.take_out(worker, reply),
             Command::Decide(decision, waiter) => self.decide(decision, waiter),
             Command::GoBack(wish, waiter) => self.go_back(wish, waiter),
             Command::ManifestChanged => self.ask(false, None),

@@ -14,7 +14,7 @@ use crate::proxy::balance::BalanceSettings;
 use crate::proxy::canary::Canary;
 use crate::proxy::intake::IntakeSettings;
 use crate::proxy::table::{
-    PublicTree, Route, RouteTable, Unrouted, UpstreamTimeouts, WeightedTargets,
+    PublicTree, Refused, Route, RouteTable, Unrouted, UpstreamTimeouts, WeightedTargets,
 };
 use crate::proxy::target::{Target, TargetSettings};
 
@@ -112,9 +112,12 @@ impl<L: Launcher> Actor<L> {
                 WeightedTargets::new(units.map(|unit| (self.target(unit, &worker.settings), 1)));
             let route = route(&worker.name, &worker.settings, &worker.public, targets);
             let route = self.with_canary(route, table);
-            let refused_until = table.refused.get(&worker.name).copied();
+            let refused = match table.refused.get(&worker.name) {
+                _ if table.drained.contains(&worker.name) => Some(Refused::Drained),
+                until => until.copied().map(Refused::Until),
+            };
             let asleep = wakers.remove(&worker.name);
-            routes.push(Route { refused_until, asleep, ..route });
+            routes.push(Route { refused, asleep, ..route });
         }
         for (name, worker) in unbuilt {
             let targets = WeightedTargets::default();
@@ -127,6 +130,9 @@ impl<L: Launcher> Actor<L> {
     /// The route with what comes to serve it by degrees. The public files of that are found, too, where
     /// what serves has none of the same name: pages of the canary name them.
     fn with_canary(&mut self, route: Route, table: &Table) -> Route {
+        if table.drained.contains(&route.worker) {
+            return route;
+        }
         let Some(canary) = &table.canary else { return route };
         let Desired { workers, canary: plan, .. } = &*canary.deployment;
         let Some(worker) = workers.get(&route.worker) else { return route };
@@ -231,7 +237,7 @@ fn route(
             .then(|| Arc::new(settings.compression.clone())),
         targets,
         canary: None,
-        refused_until: None,
+        refused: None,
         asleep: None,
         public: public.to_vec(),
     }

@@ -57,6 +57,27 @@ impl<L: Launcher> Actor<L> {
         self.step(Event::Restart(worker));
     }
 
+    /// Somebody wants a worker out of service.
+    pub(super) fn take_out(
+        &mut self,
+        worker: WorkerName,
+        reply: oneshot::Sender<Result<(), String>>,
+    ) {
+        let is_deployed =
+            self.controller.current().is_some_and(|it| it.workers.contains_key(&worker));
+        let answer = match (is_deployed, self.suspending.is_some()) {
+            (false, _) => Err(format!("no worker {worker} is deployed")),
+            (_, true) => Err("another tqserver is about to take over: try again".to_owned()),
+            (true, false) => {
+                tracing::info!(%worker, "taking {worker} out of service");
+                self.step(Event::TakeOut(worker));
+                Ok(())
+            }
+        };
+        // Who asked may have gone away.
+        let _ = reply.send(answer);
+    }
+
     /// Invariant (a reload sees what its asker wrote): a load answers only those who asked before
     /// it began.
     pub(super) fn load_when_asked(&mut self) {

@@ -51,6 +51,9 @@ impl<L: Launcher> Actor<L> {
                     ) => {
                         let _ = waiter.send(report.clone());
                     }
+                    Some(Command::TakeOut(_, reply)) => {
+                        let _ = reply.send(Err("another tqserver has taken over: try again".to_owned()));
+                    }
                     Some(Command::Shutdown(done)) => {
                         let _ = done.send(());
                         return;

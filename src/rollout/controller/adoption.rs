@@ -39,7 +39,9 @@ impl Controller {
         // A successor of one that is worn out may have got ready just then.
         let mut places: BTreeMap<&WorkerName, usize> = BTreeMap::new();
         for worker in current.iter().flat_map(|current| current.workers.values()) {
-            places.insert(&worker.name, worker.settings.instances.most());
+            let most = worker.settings.instances.most();
+            let is_drained = self.drained.contains(&worker.name);
+            places.insert(&worker.name, if is_drained { 0 } else { most });
         }
         let (known, others): (Vec<_>, Vec<_>) =
             found.iter().partition(|live| remembered.contains(&live.unit));

@@ -11,6 +11,7 @@ mod adoption;
 mod canary;
 mod deadlines;
 mod drain;
+mod drained;
 mod instances;
 mod recovery;
 mod renewal;
@@ -59,6 +60,8 @@ pub struct Controller {
     dying: BTreeSet<UnitName>,
     /// Serving instances that have taken as many requests as they may, or are not well.
     renewals: BTreeMap<UnitName, Renewal>,
+    /// Workers that are out of service.
+    drained: BTreeSet<WorkerName>,
     /// How many instances are wanted of workers where that changes by itself.
     scales: BTreeMap<WorkerName, Scale>,
     random: fastrand::Rng,
@@ -91,6 +94,7 @@ impl Controller {
             refused_published: BTreeMap::new(),
             dying: BTreeSet::new(),
             renewals: BTreeMap::new(),
+            drained: BTreeSet::new(),
             scales: BTreeMap::new(),
             random: fastrand::Rng::with_seed(seed),
             last_failures: BTreeMap::new(),
@@ -111,11 +115,13 @@ impl Controller {
         let out = &mut effects;
         self.note_stable(now);
         match event {
-            Event::Begin { current, serving, found } => {
+            Event::Begin { current, serving, drained, found } => {
+                self.drained = drained;
                 self.adopt(now, current, &serving, found, out);
             }
             Event::Desired { desired, proven } => self.switch_to(now, desired, proven, out),
             Event::Restart(worker) => self.renew(now, worker, out),
+            Event::TakeOut(worker) => self.take_out(now, worker, out),
             Event::Unit { unit, state } => self.unit_changed(now, &unit, state, out),
             Event::Resync { asked, found } => self.resync(now, asked, found, out),
             Event::StartRefused { unit, reason } => {
@@ -334,7 +340,9 @@ impl Controller {
             self.refused_published.clone_from(&refused);
             let serving = self.serving().into_values().flat_map(|serving| serving.units).collect();
             let (canary, asleep) = (self.published_canary(), self.asleep());
-            out.push(Effect::Publish(Table { deployment, serving, canary, refused, asleep }));
+            let drained = self.drained.clone();
+            let table = Table { deployment, serving, canary, refused, asleep, drained };
+            out.push(Effect::Publish(table));
         }
     }
 }

@@ -52,6 +52,9 @@ impl Scale {
 impl Controller {
     /// How many instances of `worker` there are to be.
     pub(super) fn wanted_count(&self, worker: &DesiredWorker) -> usize {
+        if self.drained.contains(&worker.name) {
+            return 0;
+        }
         let settings = &worker.settings.instances;
         match self.scales.get(&worker.name).filter(|_| settings.scales()) {
             Some(scale) => scale.wanted.clamp(settings.fewest(), settings.most()),
@@ -69,7 +72,9 @@ impl Controller {
     /// for them.
     pub fn asleep(&self) -> BTreeSet<WorkerName> {
         let workers = self.current.iter().flat_map(|current| current.workers.values());
-        workers.filter(|it| self.wanted_count(it) == 0).map(|it| it.name.clone()).collect()
+        let sleeps =
+            |it: &&DesiredWorker| self.wanted_count(it) == 0 && !self.drained.contains(&it.name);
+        workers.filter(sleeps).map(|it| it.name.clone()).collect()
     }
 
     /// Whether a worker of a deployment that is to serve may go on having no instance: it has none, and
@@ -114,9 +119,10 @@ impl Controller {
     /// Somebody waits for a worker that sleeps.
     pub(super) fn awaited(&mut self, now: Instant, name: &WorkerName, out: &mut Vec<Effect>) {
         let current = self.current.as_ref().and_then(|current| current.workers.get(name));
-        let Some(worker) = current.filter(|worker| self.wanted_count(worker) == 0).cloned() else {
+        if !self.asleep().contains(name) {
             return;
-        };
+        }
+        let Some(worker) = current.cloned() else { return };
         self.wake(&worker);
         self.bring(now, &worker, out);
     }

@@ -55,6 +55,7 @@ impl Controller {
     pub(super) fn renew(&mut self, now: Instant, worker: WorkerName, out: &mut Vec<Effect>) {
         let Some(current) = self.current.clone().filter(|_| self.rollout.is_none()) else { return };
         if current.workers.contains_key(&worker) {
+            self.drained.remove(&worker);
             self.begin_rollout(now, current, true, Some(&worker), out);
         }
     }
@@ -90,6 +91,7 @@ impl Controller {
         let sleeps_on = |name: &mut WorkerName| {
             Some(&*name) != renewed && self.sleeps_on(&desired.workers[name], proven)
         };
+        todo.keep.extend(todo.start.extract_if(.., |name| self.drained.contains(name)));
         let asleep: Vec<_> = todo.start.extract_if(.., sleeps_on).collect();
         asleep.iter().for_each(|name| self.put_to_sleep(name));
         todo.keep.extend(asleep);
@@ -144,6 +146,7 @@ impl Controller {
         }
         if !whole {
             self.current = Some(desired);
+            self.forget_drained();
             self.serve(now, [], out);
             self.serve_ready(now, out);
             for name in &unstarted {
@@ -259,6 +262,7 @@ impl Controller {
         let commit = desired.commit.clone();
         if whole {
             self.current = Some(desired);
+            self.forget_drained();
             self.serve(now, ready, out);
         }
         self.restart_all_missing(now);

@@ -132,6 +132,7 @@ struct World {
     canaries: BTreeSet<UnitName>,
     share: Option<u8>,
     asleep: BTreeSet<WorkerName>,
+    drained: BTreeSet<WorkerName>,
     refused: BTreeMap<WorkerName, Instant>,
     /// Workers that have served.
     served_once: BTreeSet<WorkerName>,
@@ -156,6 +157,7 @@ impl World {
             canaries: BTreeSet::new(),
             share: None,
             asleep: BTreeSet::new(),
+            drained: BTreeSet::new(),
             refused: BTreeMap::new(),
             served_once: BTreeSet::new(),
             draining: BTreeSet::new(),
@@ -215,6 +217,9 @@ impl World {
                 for worker in table.refused.keys() {
                     assert!(!of_worker.contains_key(worker), "{worker} serves, and is refused");
                 }
+                for worker in &table.drained {
+                    assert!(!of_worker.contains_key(worker), "{worker} serves, and is drained");
+                }
                 for worker in &table.asleep {
                     assert!(!of_worker.contains_key(worker), "{worker} serves, and sleeps");
                 }
@@ -227,6 +232,7 @@ impl World {
                 }
                 self.refused.clone_from(&table.refused);
                 self.asleep.clone_from(&table.asleep);
+                self.drained.clone_from(&table.drained);
             }
             Effect::Drain(unit) => {
                 assert!(!self.is_published(unit), "{unit} drains while it is published");
@@ -435,6 +441,64 @@ fn a_restart_that_fails_leaves_the_old_untouched() {
     assert!(matches!(world.last_outcome(), Outcome::Failed(_)));
     world.settle();
     assert_eq!(world.table, old);
+}
+
+#[test]
+fn a_drained_worker_stays_so_until_it_is_restarted() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1), ("api", 1)]));
+    world.step(Event::TakeOut(name("index")));
+    world.step(Event::TakeOut(name("nobody")));
+    assert_eq!((world.draining.len(), world.in_phase("Serving").len()), (1, 1));
+    assert_eq!(world.drained, BTreeSet::from([name("index")]));
+    world.settle();
+
+    world.want(&deployment(2, &[("index", 2), ("api", 2)]));
+    world.settle();
+    assert_eq!(world.last_outcome(), &Outcome::Switched);
+    world.step(Event::Awaited(name("index")));
+    assert_eq!(world.served().into_keys().collect::<Vec<_>>(), [name("api")]);
+
+    world.step(Event::Restart(name("index")));
+    world.settle();
+    assert_eq!(world.served()[&name("index")], Md5::new([2; 16]), "of what is current");
+    assert!(world.drained.is_empty());
+}
+
+#[test]
+fn what_a_rollout_brings_of_a_worker_that_is_drained_meanwhile_never_serves() {
+    let mut world = World::new();
+    serving(&mut world, &deployment(1, &[("index", 1), ("api", 1)]));
+    world.want(&deployment(2, &[("index", 2), ("api", 2)]));
+    world.step(Event::TakeOut(name("index")));
+    world.settle();
+    assert_eq!(world.last_outcome(), &Outcome::Switched);
+    assert_eq!(world.served().into_keys().collect::<Vec<_>>(), [name("api")]);
+    world.settle();
+    assert_eq!(world.units.len(), 1);
+    world.want(&deployment(3, &[("api", 2)]));
+    assert!(world.controller.out_of_service().is_empty(), "there is no such worker any more");
+}
+
+#[test]
+fn a_drained_worker_is_not_adopted() {
+    let mut world = World::new();
+    let current = deployment(1, &[("index", 1)]);
+    let unit: UnitName = "tq-worker@index-9000.service".parse().unwrap();
+    let found = vec![LiveUnit {
+        unit: unit.clone(),
+        source: current.workers[&name("index")].source.clone(),
+        generation: Generation(1),
+        fingerprint: Md5::new([1; 16]),
+        main_pid: None,
+        control_group: None,
+        state: UnitState::Active,
+    }];
+    world.units.insert(unit.clone(), false);
+    let drained = BTreeSet::from([name("index")]);
+    world.step(Event::Begin { current: Some(current), serving: vec![unit], drained, found });
+    assert_eq!((world.in_phase("Stopping").len(), world.table.len()), (1, 0));
+    assert_eq!(world.drained.len(), 1);
 }
 
 #[test]
@@ -913,7 +977,12 @@ fn the_living_are_adopted_and_the_rest_is_stopped() {
     let remembered = vec![found[0].unit.clone()];
     let mut world = World::new();
     world.units = found.iter().map(|live| (live.unit.clone(), false)).collect();
-    let begin = Event::Begin { current: Some(current.clone()), serving: remembered, found };
+    let begin = Event::Begin {
+        current: Some(current.clone()),
+        serving: remembered,
+        drained: BTreeSet::new(),
+        found,
+    };
     world.step(begin);
     let ports = |units: &BTreeSet<UnitName>| units.iter().map(|u| u.port.get()).collect::<Vec<_>>();
     assert_eq!(ports(&world.table), [9003, 9000], "the remembered one, and the only one");
@@ -1057,7 +1126,12 @@ fn a_generation_that_was_adopted_with_gaps_is_completed() {
     let remembered = vec![found[0].unit.clone(), found[1].unit.clone()];
     let mut world = World::new();
     world.units = found.iter().map(|live| (live.unit.clone(), false)).collect();
-    let begin = Event::Begin { current: Some(current.clone()), serving: remembered, found };
+    let begin = Event::Begin {
+        current: Some(current.clone()),
+        serving: remembered,
+        drained: BTreeSet::new(),
+        found,
+    };
     world.step(begin);
     assert_eq!(world.table.len(), 2);
     world.want(&current);
@@ -1087,7 +1161,12 @@ fn of_more_instances_than_are_wanted_those_that_served_are_adopted() {
     let remembered = vec![found[1].unit.clone()];
     let mut world = World::new();
     world.units = found.iter().map(|live| (live.unit.clone(), false)).collect();
-    let begin = Event::Begin { current: Some(current), serving: remembered.clone(), found };
+    let begin = Event::Begin {
+        current: Some(current),
+        serving: remembered.clone(),
+        drained: BTreeSet::new(),
+        found,
+    };
     world.step(begin);
     assert_eq!(world.table, remembered.into_iter().collect());
     world.settle();
@@ -1393,6 +1472,8 @@ enum Happening {
     /// A worker has so many requests in flight, and this goes on for the given seconds.
     Measured(&'static str, u64, u64),
     Awaited(&'static str),
+    TakenOut(&'static str),
+    Restarted(&'static str),
     Decided(bool),
     Refused(prop::sample::Index),
     Wait,
@@ -1434,6 +1515,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => at().prop_map(Refused),
         3 => (worker(), 0u64..9, 0u64..90).prop_map(|(name, load, s)| Measured(name, load, s)),
         1 => worker().prop_map(Awaited),
+        1 => worker().prop_map(TakenOut),
+        1 => worker().prop_map(Restarted),
         1 => any::<bool>().prop_map(Decided),
         3 => Just(Wait),
         1 => Just(Resync),
@@ -1501,6 +1584,12 @@ proptest! {
                         world.step(Event::Awaited(name(worker)));
                     }
                 }
+                Happening::TakenOut(worker) => {
+                    world.step(Event::TakeOut(name(worker)));
+                }
+                Happening::Restarted(worker) => {
+                    world.step(Event::Restart(name(worker)));
+                }
                 Happening::Decided(true) => world.decide(Decision::Promote),
                 Happening::Decided(false) => {
                     world.decide(Decision::GiveUp { worker: None, reason: "no".into() });
@@ -1531,6 +1620,12 @@ proptest! {
             if world.controller.next_deadline().is_some() { world.advance_to_deadline(); }
         }
         world.settle();
+        // Who is out of service comes back when it is restarted.
+        for worker in world.drained.clone() {
+            world.step(Event::Restart(worker));
+            world.settle();
+            world.settle();
+        }
         // Who sleeps wakes when it is asked for.
         for worker in world.asleep.clone() {
             world.step(Event::Awaited(worker));

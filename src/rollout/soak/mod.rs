@@ -128,7 +128,8 @@ fn not_serving(snapshot: &Snapshot, commit: &CommitId) -> Option<Bad> {
         let actual = snapshot.actual.as_ref().map_or("nothing", CommitId::short);
         return Some(Bad::Replaced(format!("{actual} serves instead")));
     }
-    let mut wanted = snapshot.workers.iter().filter(|worker| worker.route.is_some());
+    let is_wanted = |it: &&WorkerSnapshot| it.route.is_some() && !it.drained;
+    let mut wanted = snapshot.workers.iter().filter(is_wanted);
     let down = wanted.find(|worker| !worker.is_up())?;
     let why = down.last_failure.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
     Some(Bad::Serving(format!("{} does not serve{why}", down.name)))

@@ -7,7 +7,8 @@
 //!     cargo bench --bench proxy
 //! ```
 //!
-//! `ROWS` names rows of rows.rs, and `memory`, `work` (system calls, instructions, allocations) and
+//! `ROWS` names rows of rows.rs, and `memory`, `work` (system calls, instructions, allocations), `log` (what the
+//! access log costs) and
 //! `flat` (memory over `REQUESTS` requests, which has to stay as it is). `TQSERVER_BIN` is measured in place of what cargo has
 //! built. `WORKERS` are others beside the one that is asked. `LOCK` is locked (flock) while it measures, for machines on which others do.
 //! nginx, haproxy and caddy have to be installed: `benches/proxy/install` does that.
@@ -32,6 +33,7 @@ mod fleet;
 mod frame;
 mod head;
 mod load;
+mod logged;
 mod memory;
 mod report;
 mod rows;
@@ -51,7 +53,7 @@ use report::Report;
 use rows::ROWS;
 
 /// What is measured beside the rows, and chosen like them.
-const PARTS: [&str; 3] = ["memory", "work", "flat"];
+const PARTS: [&str; 4] = ["memory", "work", "log", "flat"];
 
 /// Rows whose proxies run at the same time: their threads, and what they speak.
 const STAGES: [(usize, Protocol); 4] =
@@ -111,6 +113,12 @@ fn main() {
             report::print_row(row, &results);
             report.rows.push((*row, results));
         }
+    }
+    if is_wanted("log") {
+        alone.begin();
+        let logged = logged::measure(effort);
+        report::print_logged(&logged);
+        report.logged = Some(logged);
     }
     if is_wanted("flat") && !short {
         alone.end();

@@ -121,7 +121,7 @@ fn used_once(addr: SocketAddr) -> TcpStream {
 
 /// How much a process and those that it started have in memory, in bytes; `what` is `Pss` (proportional, of
 /// shared pages its share) or `Rss` (all of what is resident).
-fn of_tree(root: u32, what: &str) -> u64 {
+pub fn of_tree(root: u32, what: &str) -> u64 {
     let of_process = |pid: u32| -> u64 {
         let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(':'));

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::contest::{Result, Turn};
 use crate::flat::{Flat, Sample};
 use crate::fleet::Protocol;
+use crate::logged::Logged;
 use crate::memory::{IDLE_CONNECTIONS, Memory};
 use crate::rows::{Cpu, Figure, Row};
 use crate::work::Work;
@@ -30,6 +31,8 @@ pub struct Report {
     pub work: Vec<Work>,
     /// Of tqserver.
     pub flat: Option<Flat>,
+    /// Of tqserver.
+    pub logged: Option<Logged>,
 }
 
 /// Prints a row, a line for each proxy.
@@ -125,6 +128,31 @@ pub fn print_flat(flat: &Flat) {
     println!("  within {:.0} s", flat.took.as_secs_f64());
 }
 
+/// Prints what the access log costs.
+pub fn print_logged(logged: &Logged) {
+    println!(
+        "\n{:<26} {:>9} {:>6} {:>8} {:>6} {:>7}",
+        "access log", "proxy µs", "ratio", "req/s", "ratio", "p99 ms"
+    );
+    let off = &logged.results[0];
+    for result in &logged.results {
+        println!(
+            "  {:<24} {:>9.2} {:>6.2} {:>8.0} {:>6.2} {:>7.2}",
+            result.name,
+            result.median(|it| it.proxy_us),
+            result.ratio(off, |it| it.proxy_us),
+            result.median(|it| it.rate),
+            result.ratio(off, |it| it.rate),
+            result.median(|it| it.p99_ms),
+        );
+    }
+    let [first, last] = logged.rss.map(|bytes| bytes / 1024);
+    println!(
+        "  {} lines written, {} dropped; RSS {first} KiB after the first round, {last} KiB at the end",
+        logged.written, logged.dropped
+    );
+}
+
 /// Prints what a request makes proxies do.
 pub fn print_work(all: &[Work]) {
     println!(
@@ -158,6 +186,7 @@ impl Report {
             "memory": self.memory.iter().map(json_memory).collect::<Vec<_>>(),
             "work": self.work.iter().map(json_work).collect::<Vec<_>>(),
             "flat": self.flat.as_ref().map(json_flat),
+            "log": self.logged.as_ref().map(json_logged),
         });
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, format!("{document:#}\n")).unwrap();
@@ -265,6 +294,22 @@ fn json_row(row: &Row, results: &[Result]) -> Value {
         "cpu_of": match row.cpu { Cpu::Proxy => "proxy", Cpu::All => "all" },
         "rounds": results[0].turns.len(),
         "results": results.iter().map(result).collect::<Vec<_>>(),
+    })
+}
+
+fn json_logged(logged: &Logged) -> Value {
+    let result = |result: &Result| {
+        json!({
+            "log": result.name,
+            "proxy_us": result.median(|it| it.proxy_us),
+            "requests_per_second": result.median(|it| it.rate),
+        })
+    };
+    json!({
+        "settings": logged.results.iter().map(result).collect::<Vec<_>>(),
+        "written": logged.written,
+        "dropped": logged.dropped,
+        "rss_bytes": logged.rss,
     })
 }
 

@@ -5,11 +5,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::begin;
+use crate::figures::percentile;
 use crate::project::worker;
 use crate::support::wait::await_until;
 
 /// Ports above those of tests, and below those of outgoing connections.
 const PORTS: &str = "  port_range_start: 32000\n  port_range_end: 32700\n";
+
+/// How often the status is asked for.
+const ROUNDS: usize = 20;
 
 /// Has so many workers replaced by others, and prints how long that took and how many were starting at once.
 pub fn measure(count: usize) {
@@ -45,6 +49,29 @@ pub fn measure(count: usize) {
         }
         reload.join().unwrap()
     });
+    let mut status: Vec<_> = (0..ROUNDS)
+        .map(|_| {
+            let begun = Instant::now();
+            let output = session.tqctl(&["status"]);
+            let took = begun.elapsed();
+            assert!(output.status.success(), "{output:?}");
+            u32::try_from(took.as_micros()).unwrap_or(u32::MAX)
+        })
+        .collect();
+    status.sort_unstable();
+    let millis = |percent| f64::from(percentile(&status, percent).unwrap_or(0)) / 1000.0;
+    println!("tqctl status of {count} workers: {:.1} ms, p90 {:.1} ms", millis(50), millis(90));
+    let mut curl = session.bed.command("curl");
+    curl.args(["--silent", "--fail", "--unix-socket"]).arg(session.control_path());
+    let begun = Instant::now();
+    let output = curl.arg("http://tqserver/metrics").output().unwrap();
+    let (answered, text) = (begun.elapsed(), String::from_utf8(output.stdout).unwrap());
+    let series = text.lines().filter(|line| !line.starts_with('#')).count();
+    println!(
+        "metrics of {count} workers: {series} series, {} KiB, {:.1} ms",
+        text.len() / 1024,
+        answered.as_secs_f64() * 1000.0
+    );
     println!(
         "{count} workers replaced in {:.2} s, at most {most} starting at once",
         took.as_secs_f64()

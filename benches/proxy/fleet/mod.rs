@@ -96,7 +96,8 @@ pub struct Fleet {
     /// The worker's process.
     pub worker: u32,
     _processes: Vec<Process>,
-    tqserver: Tqserver,
+    /// What more can be done with tqserver.
+    pub tqserver: Tqserver,
     _folder: TempDir,
     _ports: PortLease,
 }

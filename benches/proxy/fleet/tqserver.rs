@@ -104,6 +104,21 @@ impl Tqserver {
         this
     }
 
+    /// Gives it these lines in `server:` of server.yaml, and none else but its ports, by a reload.
+    pub fn configure(&self, server: &str) {
+        self.project.configure(server, &self.session.range_yaml());
+        self.session.systemctl(&["reload", "tqserver.service"]);
+    }
+
+    /// What Prometheus would read.
+    pub fn metrics(&self) -> String {
+        let mut curl = self.session.bed.command("curl");
+        curl.args(["--silent", "--fail", "--unix-socket"]).arg(self.session.control_path());
+        let output = curl.arg("http://tqserver/metrics").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Where it serves.
     pub fn addr(&self) -> SocketAddr {
         self.addr

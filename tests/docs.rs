@@ -59,6 +59,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("make bench B=rollouts", "takes minutes of an idle machine"),
     ("make bench B=proxy", "takes minutes of an idle machine"),
     ("make bench B=proxy ROWS=64b_64,post16k PEERS=nginx", "takes minutes of an idle machine"),
+    ("make bench B=proxy ROWS=log", "takes minutes of an idle machine"),
     ("make bench B=flat", "takes minutes"),
     ("tests/bed/user bash", "is for people; every user bed begins like that"),
     ("tests/bed/system bash", "is for people; every system bed begins like that"),

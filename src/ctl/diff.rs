@@ -8,6 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::build;
+use super::completion;
 use super::deploy::{self, Workers};
 use super::exit::{Exit, Failure};
 use super::output::{Output, Role, printable};
@@ -27,6 +28,7 @@ const SHOWN: usize = 20;
 #[derive(Debug, Args)]
 pub struct DiffArgs {
     /// A target of config/deployment.yaml; what is deployed on this machine where it is left out
+    #[arg(add = completion::targets())]
     pub target: Option<String>,
 }
 

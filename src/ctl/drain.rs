@@ -6,6 +6,7 @@ use clap::Args;
 use tokio::time::sleep;
 
 use super::client::Client;
+use super::completion;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Role};
 use crate::ids::WorkerName;
@@ -17,6 +18,7 @@ const INTERVAL: Duration = Duration::from_millis(200);
 #[derive(Debug, Args)]
 pub struct DrainArgs {
     /// Which worker
+    #[arg(add = completion::workers())]
     pub worker: WorkerName,
     /// Do not wait for the requests that it has
     #[arg(long)]

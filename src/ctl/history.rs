@@ -8,6 +8,7 @@ use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::completion;
 use super::deploy;
 use super::exit::{Exit, Failure};
 use super::output::{Output, Painter, Role, printable};
@@ -23,6 +24,7 @@ const SCHEMA: u32 = 1;
 #[derive(Debug, Args)]
 pub struct HistoryArgs {
     /// A target of config/deployment.yaml; this machine where it is left out
+    #[arg(add = completion::targets())]
     pub target: Option<String>,
     /// How many rollouts and refusals to show, the newest first
     #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20)]

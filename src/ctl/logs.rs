@@ -9,6 +9,7 @@ use clap::Args;
 
 use super::Globals;
 use super::client::Client;
+use super::completion;
 use super::exit::{Exit, Failure};
 use super::output::{ColorChoice, Output};
 use crate::ids::{CommitId, Generation, WorkerName};
@@ -20,6 +21,7 @@ const DIGITS: usize = 4;
 #[derive(Debug, Args)]
 pub struct LogsArgs {
     /// Whose lines, and what tqserver says of it; by default all workers' and tqserver's own
+    #[arg(add = completion::workers())]
     pub worker: Option<WorkerName>,
     /// Go on with new lines, also of generations to come, until Ctrl-C
     #[arg(short, long)]
@@ -34,7 +36,7 @@ pub struct LogsArgs {
     #[arg(long, value_name = "NUMBER", value_parser = parse_generation)]
     pub r#gen: Option<Generation>,
     /// Only lines of a deployment: its commit, or the first digits of it
-    #[arg(long, value_name = "COMMIT")]
+    #[arg(long, value_name = "COMMIT", add = completion::commits())]
     pub commit: Option<String>,
 }
 

@@ -15,6 +15,7 @@ use crate::version::VERSION_LINE;
 pub mod build;
 pub mod check;
 pub mod client;
+pub mod completion;
 pub mod deploy;
 pub mod dev;
 pub mod diff;
@@ -177,6 +178,10 @@ pub enum Verb {
     /// Changes nothing. With --quiet, prints only what is wrong; with --verbose, also paths and who
     /// needs or holds what. A check that failed is exit code 1, a warning is not.
     Doctor(doctor::DoctorArgs),
+    /// Print what has a shell complete command lines, with workers, commits and targets that there are
+    ///
+    /// The package installs it for bash, zsh and fish. Elsewhere: source <(tqctl completion bash)
+    Completion(completion::CompletionArgs),
     /// The end of `tqctl deploy` that is on the host; it is started by ssh and not by people
     #[command(hide = true)]
     HostSession(host::HostArgs),
@@ -184,6 +189,7 @@ pub enum Verb {
 
 /// Runs tqctl with the arguments of this process.
 pub fn main() -> ExitCode {
+    completion::answer_shell();
     let cli = Cli::parse();
     let out = cli.globals.output();
     let exit = run(&cli, &out).unwrap_or_else(|failure| {
@@ -219,6 +225,7 @@ fn run(cli: &Cli, out: &Output) -> Result<Exit, Failure> {
         Verb::Restart(args) => block_on(restart::run(args, &client(&cli.globals, out), out)),
         Verb::Drain(args) => block_on(drain::run(args, &client(&cli.globals, out), out)),
         Verb::Reload(args) => block_on(reload::run(args, &client(&cli.globals, out), out)),
+        Verb::Completion(args) => completion::run(args),
         Verb::HostSession(args) => host::run(args),
         Verb::Check(args) => check::run(args, cli.globals.root.as_deref(), out),
         Verb::Doctor(args) => {

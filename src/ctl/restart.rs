@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::client::Client;
+use super::completion;
 use super::exit::{Exit, Failure};
 use super::output::Output;
 use super::reload::render;
@@ -12,6 +13,7 @@ use crate::ids::WorkerName;
 #[derive(Debug, Args)]
 pub struct RestartArgs {
     /// Which worker
+    #[arg(add = completion::workers())]
     pub worker: WorkerName,
 }
 

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::build;
+use super::completion;
 use super::deploy::{self, Place, Session, Steps, switch};
 use super::exit::{Exit, Failure};
 use super::host::protocol::{Deployments, Listed, ListedState, Outcome, Reply, Request};
@@ -32,8 +33,10 @@ const DIGITS: usize = 4;
 #[derive(Debug, Args)]
 pub struct RollbackArgs {
     /// A target of config/deployment.yaml; this machine where it is left out
+    #[arg(add = completion::targets())]
     pub target: Option<String>,
     /// The deployment to go back to, or its first digits; by default the last that served well before
+    #[arg(add = completion::commits())]
     pub commit: Option<String>,
     /// Show what can be gone back to, and do nothing
     #[arg(long)]

@@ -1,5 +1,6 @@
 //! Writes what the command lines of tqserver's programs can be made into: the man pages of
-//! sections 1 and 8, one a verb of tqctl, and completions for bash, zsh and fish.
+//! sections 1 and 8, one a verb of tqctl, and completions of tqserver for bash, zsh and fish;
+//! those of tqctl ask the program itself.
 //!
 //! `packaging/manual/generate` calls it and adds what only prose can say.
 
@@ -27,7 +28,6 @@ fn main() -> anyhow::Result<()> {
     let mut tqctl = tqserver::ctl::Cli::command().disable_help_subcommand(true);
     for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
         clap_complete::generate_to(shell, &mut tqserver, "tqserver", &args.dir)?;
-        clap_complete::generate_to(shell, &mut tqctl, "tqctl", &args.dir)?;
     }
 
     // Gives verbs the global options, and their full names.

@@ -25,6 +25,7 @@ use futures_util::future::join_all;
 use serde::Serialize;
 
 use super::build;
+use super::completion;
 use super::exit::{Exit, Failure};
 use super::host::protocol::{Outcome, Reply, Request};
 use super::output::{Output, Role};
@@ -50,8 +51,10 @@ const SCHEMA: u32 = 1;
 #[derive(Debug, Args)]
 pub struct DeployArgs {
     /// A target of config/deployment.yaml
+    #[arg(add = completion::targets())]
     pub target: String,
     /// A deployment that was built before, instead of building what is checked out
+    #[arg(add = completion::commits())]
     pub commit: Option<String>,
     /// Show what would be done, and write nothing here or there
     #[arg(long)]

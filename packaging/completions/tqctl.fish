@@ -1,0 +1,1 @@
+tqctl completion fish | source

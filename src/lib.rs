@@ -12,6 +12,7 @@ pub mod control_group;
 pub mod ctl;
 pub mod daemon;
 pub mod dev;
+pub mod figures;
 pub mod http1;
 pub mod ids;
 pub mod launcher;

@@ -34,8 +34,8 @@ const INSTALLATION: &str = "docs/installation.md";
 
 /// The other documents with commands, in the order in which a reader would follow them. Each finds
 /// the machine as the one before left it: one with tqserver from a checkout, and its configuration in
-/// the project. docs/tls.md wants the package's user and `/etc/tqserver`, and text put into a file by
-/// hand, so that its commands are in blocks of another kind; package/system_bed/https.rs does the same.
+/// the project. docs/tls.md and docs/dashboard.md want the package's user and `/etc/tqserver`, and text put into a file by
+/// hand, so that their commands are in blocks of another kind; package/system_bed does the same.
 const DOCUMENTS: &[&str] = &[
     "README.md",
     "docs/deployments.md",

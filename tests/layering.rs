@@ -9,6 +9,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("ids", &[]),
     ("version", &[]),
     ("canary", &[]),
+    ("figures", &[]),
     ("config", &["ids"]),
     ("store", &["ids", "canary"]),
     ("sd", &["ids"]),
@@ -26,9 +27,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("check", &["ids", "config", "store", "launcher", "rollout"]),
     ("build", &["ids", "config", "store", "version"]),
-    ("admin", &["ids", "config"]),
+    ("admin", &["ids", "config", "figures"]),
     ("dev", &["ids", "config", "build", "watch", "proxy", "rollout", "admin"]),
-    ("ctl", &["ids", "canary", "config", "store", "build", "check", "admin", "version"]),
+    ("ctl", &["ids", "canary", "config", "store", "build", "check", "admin", "version", "figures"]),
     (
         "daemon",
         &[

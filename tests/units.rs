@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-const UNITS: [&str; 9] = [
+const UNITS: [&str; 10] = [
     "tqserver.service",
     "tq-launcher.service",
     "tqserver-prune.service",
@@ -12,6 +12,7 @@ const UNITS: [&str; 9] = [
     "tqserver.socket",
     "tqserver-https.socket",
     "tqserver-control.socket",
+    "tqserver-admin.socket",
     "tq-workers.target",
     "tq-workers.slice",
 ];
@@ -73,6 +74,7 @@ fn sockets_have_the_names_that_tqserver_takes() {
     assert_eq!(settings(&unit("tqserver.socket"), "FileDescriptorName"), ["http"]);
     assert_eq!(settings(&unit("tqserver-https.socket"), "FileDescriptorName"), ["https"]);
     assert_eq!(settings(&unit("tqserver-control.socket"), "FileDescriptorName"), ["control"]);
+    assert_eq!(settings(&unit("tqserver-admin.socket"), "FileDescriptorName"), ["admin"]);
 }
 
 /// No limit of ours ends a silent tunnel, so the kernel must notice that its client has vanished.
@@ -84,16 +86,23 @@ fn clients_that_vanish_are_noticed() {
     }
 }
 
-/// It is for those who have a certificate, and comes with the service alone: a service that runs
-/// without it never gets it.
+/// They are for those who have a certificate, or a token, and come with the service alone: a service that
+/// runs without them never gets them.
 #[test]
-fn the_socket_of_https_is_enabled_by_hand() {
-    let socket = unit("tqserver-https.socket");
-    assert_eq!(settings(&socket, "Service"), ["tqserver.service"]);
-    assert_eq!(settings(&socket, "WantedBy"), ["tqserver.service"]);
-    let service = unit("tqserver.service");
-    let also = settings(&service, "Also");
-    assert!(also.iter().all(|units| !units.contains("https")), "{also:?}");
+fn the_sockets_of_https_and_of_the_dashboard_are_enabled_by_hand() {
+    for socket in ["tqserver-https.socket", "tqserver-admin.socket"].map(unit) {
+        assert_eq!(settings(&socket, "Service"), ["tqserver.service"]);
+        assert_eq!(settings(&socket, "WantedBy"), ["tqserver.service"]);
+    }
+    let also = settings(&unit("tqserver.service"), "Also");
+    let by_hand = |units: &String| units.contains("https") || units.contains("admin");
+    assert!(!also.iter().any(by_hand), "{also:?}");
+}
+
+#[test]
+fn the_dashboard_is_for_this_machine_alone() {
+    let listens = settings(&unit("tqserver-admin.socket"), "ListenStream");
+    assert!(listens.iter().all(|addr| addr.starts_with("127.0.0.1:")), "{listens:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The control socket: HTTP and JSON, for tqctl and scripts.
 
 pub mod api;
+pub mod dashboard;
 pub mod events;
 pub mod exposition;
 pub mod feed;
@@ -9,3 +10,4 @@ pub mod retention;
 pub mod server;
 pub mod soak;
 mod stream;
+mod tcp;

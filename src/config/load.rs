@@ -172,6 +172,7 @@ impl Merge<'_> {
             https: server.https,
             access_log: server.access_log,
             metrics_listen: server.metrics_listen,
+            dashboard: server.dashboard,
             static_files: server.static_files,
             rollout: workers.rollout,
             deployments: DeploymentSettings {

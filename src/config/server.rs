@@ -13,14 +13,21 @@ use super::pins;
 use super::scope::{BIN_DIR, Known};
 use super::section::{Located, Section};
 use super::settings::{
-    AccessLogSettings, DiscoverySettings, Grant, HttpsSettings, ListenerSettings, Mode, PinTarget,
-    RolloutSettings, StaticSettings, WorkerOverrides,
+    AccessLogSettings, DashboardSettings, DiscoverySettings, Grant, HttpsSettings,
+    ListenerSettings, Mode, PinTarget, RolloutSettings, Secret, StaticSettings, WorkerOverrides,
 };
 use super::units::{network, relative_glob, size};
 use crate::ids::{CommitId, RoutePath, WorkerName};
 
 /// A day, in seconds: longer than any limit that is meant to be one.
 pub(super) const DAY: u64 = 24 * 60 * 60;
+
+/// Where the package has the dashboard's pages.
+const DASHBOARD_PAGES: &str = "/usr/share/tqserver/admin";
+
+/// The length of the dashboard's token, in bytes.
+const TOKEN_MIN: usize = 16;
+const TOKEN_MAX: usize = 256;
 
 /// What the file says, with defaults where it says nothing and no other file may.
 pub(super) struct ServerFile {
@@ -29,6 +36,7 @@ pub(super) struct ServerFile {
     pub(super) https: HttpsSettings,
     pub(super) access_log: AccessLogSettings,
     pub(super) metrics_listen: Option<SocketAddr>,
+    pub(super) dashboard: DashboardSettings,
     pub(super) static_files: StaticSettings,
     pub(super) workers: WorkersPart,
 }
@@ -57,7 +65,7 @@ pub(super) enum DiscoveryMode {
 
 /// Reads the file; relative paths start from `root`.
 pub(super) fn read(file: &mut Section<'_, '_>, root: &Path) -> ServerFile {
-    let (mode, listener, https, access_log, metrics, static_files) =
+    let (mode, listener, https, access_log, metrics, dashboard, static_files) =
         file.section("server", |server| {
             (
                 server.parsed("deployment_mode", parse_mode),
@@ -65,12 +73,36 @@ pub(super) fn read(file: &mut Section<'_, '_>, root: &Path) -> ServerFile {
                 server.section("https", |section| https::read(section, root)),
                 server.section("access_log", |section| access_log::read(section, root)),
                 server.section("metrics", |section| section.parsed("listen", loopback)),
+                server.section("dashboard", |section| read_dashboard(section, root)),
                 server.section("static", |section| read_static(section, root)),
             )
         });
     let workers = file.section("workers", |section| read_workers(section, root));
     let metrics_listen = metrics.map(|found| found.value);
-    ServerFile { mode, listener, https, access_log, metrics_listen, static_files, workers }
+    ServerFile {
+        mode,
+        listener,
+        https,
+        access_log,
+        metrics_listen,
+        dashboard,
+        static_files,
+        workers,
+    }
+}
+
+fn read_dashboard(section: &mut Section<'_, '_>, root: &Path) -> DashboardSettings {
+    let token = section.parsed("token", |text| match text.len() {
+        TOKEN_MIN..=TOKEN_MAX => Ok(Secret::new(text)),
+        length => Err(format!(
+            "a token of {length} characters; it has {TOKEN_MIN} to {TOKEN_MAX}, as of `openssl rand -hex 16`"
+        )),
+    });
+    let pages = section.parsed("pages", |text| path_in(root, text));
+    DashboardSettings {
+        token: token.map(|found| found.value),
+        pages: pages.map_or_else(|| PathBuf::from(DASHBOARD_PAGES), |found| found.value),
+    }
 }
 
 /// `dev` or `prod`.

@@ -2,6 +2,7 @@
 //! subsystem, so that nobody is handed more than it needs.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub struct Settings {
     pub access_log: AccessLogSettings,
     /// Where `GET /metrics` is answered beside the control socket: an address of loopback.
     pub metrics_listen: Option<SocketAddr>,
+    /// The pages for people who look after the machine.
+    pub dashboard: DashboardSettings,
     /// `/static/…`.
     pub static_files: StaticSettings,
     /// Ports, delays and limits of generations.
@@ -74,6 +77,37 @@ pub struct Settings {
     pub watch: Option<WatchSettings>,
     /// What development does for browsers; `None` in production, or where it is off.
     pub live_reload: Option<LiveReloadSettings>,
+}
+
+/// The dashboard on the socket of tqserver-admin.socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DashboardSettings {
+    /// Who has it may look; without one nobody may.
+    pub token: Option<Secret>,
+    /// The folder of its pages.
+    pub pages: PathBuf,
+}
+
+/// A text that is shown to nobody: not in logs, and not where it is printed by mistake.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// A secret.
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// What it is.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
 }
 
 /// The public listener and its limits.

@@ -22,7 +22,6 @@ pub mod diff;
 pub mod doctor;
 pub mod drain;
 pub mod exit;
-mod figures;
 pub mod history;
 pub mod host;
 pub mod logs;

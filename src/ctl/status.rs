@@ -6,13 +6,13 @@ use jiff::Timestamp;
 
 use super::client::Client;
 use super::exit::{Exit, Failure};
-use super::figures::{age, bytes, or_dash, percent, percentiles, rate};
 use super::output::{Line, Output, Painter, Role, printable, printable_lines};
 use crate::admin::api::{
-    BreakerState, CanaryStatus, GenerationBeside, InstanceStatus, ServerState, Status, WorkerState,
-    WorkerStatus,
+    BreakerState, CanaryStatus, GenerationBeside, InstanceStatus, ServerState, Status, WorkerLoad,
+    WorkerState, WorkerStatus,
 };
 use crate::config::settings::Mode;
+use crate::figures::{age, bytes, or_dash, percent, rate};
 use crate::ids::{CommitId, UnitName};
 
 /// `tqctl status`
@@ -231,6 +231,12 @@ fn worker_row(worker: &WorkerStatus) -> Row {
         or_dash(worker.memory_bytes.map(bytes)),
         or_dash(worker.cpus_busy.map(|busy| percent(busy, 0))),
     ]
+}
+
+/// `2/12ms`
+pub(super) fn percentiles(load: &WorkerLoad) -> Option<String> {
+    let millis = |ms: f64| if ms < 1.0 { "<1".to_owned() } else { format!("{ms:.0}") };
+    Some(format!("{}/{}ms", millis(load.p50_ms?), millis(load.p99_ms?)))
 }
 
 /// What the worker does stands in the first row, for all its instances; what each uses, in its own.

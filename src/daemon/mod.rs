@@ -180,7 +180,8 @@ fn foreground(args: &Args, settings: &Settings) -> anyhow::Result<InheritedSocke
     };
     let listener = sockets::bind_foreground(listen)?;
     tracing::info!("listening on http://{}", listener.local_addr()?);
-    Ok(InheritedSockets { http: vec![listener], https: Vec::new(), control: None })
+    let (https, admin) = (Vec::new(), Vec::new());
+    Ok(InheritedSockets { http: vec![listener], https, control: None, admin })
 }
 
 fn warn_of_port(listeners: &[std::net::TcpListener], settings: &Settings) {

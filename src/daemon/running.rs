@@ -27,7 +27,7 @@ use crate::admin;
 use crate::admin::api::Control as _;
 use crate::admin::feed::Feed;
 use crate::config;
-use crate::config::settings::{DeploymentSettings, Mode, Settings};
+use crate::config::settings::{DashboardSettings, DeploymentSettings, Mode, Settings};
 use crate::launcher::bus::BusLauncher;
 use crate::launcher::{LauncherConfig, Output};
 use crate::proxy::table::PublishedTable;
@@ -125,12 +125,14 @@ impl<'a> Prepared<'a> {
         let (table, feed) = (PublishedTable::new(), Feed::new());
         let shared = Arc::new(ArcSwap::from_pointee(proxy_settings(settings, https.port)));
         let deployments = Arc::new(ArcSwap::from_pointee(settings.deployments.clone()));
+        let dashboard = Arc::new(ArcSwap::from_pointee(settings.dashboard.clone()));
         let access_log = AccessLog::off();
         access_log.apply(&settings.access_log).context("cannot start the access log")?;
         let in_use = InUse {
             proxy: Arc::clone(&shared),
             deployments: Arc::clone(&deployments),
             access_log: Arc::clone(&access_log),
+            dashboard: Arc::clone(&dashboard),
         };
         let apply = apply(Arc::clone(&launcher), output.clone(), in_use, &https, settings);
         let Development { session, live, rebuild } =
@@ -220,6 +222,12 @@ impl<'a> Prepared<'a> {
         if let Some(listener) = metrics {
             let port = admin::metrics_port::serve(listener, Arc::clone(&control), stopping.clone());
             followers.spawn(port);
+        }
+        for socket in sockets.admin {
+            let listener = TcpListener::from_std(socket)?;
+            let (control, settings) = (Arc::clone(&control), Arc::clone(&dashboard));
+            let pages = admin::dashboard::serve(listener, control, settings, stopping.clone());
+            followers.spawn(pages);
         }
         let predecessor = match predecessor {
             Some(predecessor) => {
@@ -393,6 +401,7 @@ struct InUse {
     proxy: Arc<ArcSwap<ProxySettings>>,
     deployments: Arc<ArcSwap<DeploymentSettings>>,
     access_log: Arc<AccessLog>,
+    dashboard: Arc<ArcSwap<DashboardSettings>>,
 }
 
 /// What takes new settings into use, where they can be.
@@ -416,6 +425,7 @@ fn apply(
         launcher.update(LauncherConfig::new(settings, output.clone()));
         in_use.proxy.store(Arc::new(proxy_settings(settings, https_port)));
         in_use.deployments.store(Arc::new(settings.deployments.clone()));
+        in_use.dashboard.store(Arc::new(settings.dashboard.clone()));
         if let Err(error) = in_use.access_log.apply(&settings.access_log) {
             tracing::error!("there is no access log: {error}");
         }

@@ -34,6 +34,8 @@ pub struct InheritedSockets {
     pub https: Vec<TcpListener>,
     /// The control socket, where its unit is enabled.
     pub control: Option<UnixListener>,
+    /// The dashboard's, where its unit is enabled; several with several addresses.
+    pub admin: Vec<TcpListener>,
 }
 
 impl InheritedSockets {
@@ -43,6 +45,7 @@ impl InheritedSockets {
             http: self.http.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?,
             https: self.https.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?,
             control: self.control.as_ref().map(UnixListener::try_clone).transpose()?,
+            admin: self.admin.iter().map(TcpListener::try_clone).collect::<io::Result<_>>()?,
         })
     }
 
@@ -50,7 +53,9 @@ impl InheritedSockets {
     pub fn by_role(&self) -> impl Iterator<Item = (Role, BorrowedFd<'_>)> {
         let http = self.http.iter().map(|listener| (Role::Http, listener.as_fd()));
         let https = self.https.iter().map(|listener| (Role::Https, listener.as_fd()));
+        let admin = self.admin.iter().map(|listener| (Role::Admin, listener.as_fd()));
         http.chain(https)
+            .chain(admin)
             .chain(self.control.iter().map(|listener| (Role::Control, listener.as_fd())))
     }
 
@@ -70,6 +75,8 @@ pub enum Role {
     Https,
     /// The control socket.
     Control,
+    /// The dashboard's.
+    Admin,
 }
 
 impl fmt::Display for Role {
@@ -78,6 +85,7 @@ impl fmt::Display for Role {
             Self::Http => "\"http\"",
             Self::Https => "\"https\"",
             Self::Control => "\"control\"",
+            Self::Admin => "\"admin\"",
         })
     }
 }
@@ -88,7 +96,7 @@ impl Role {
             "http" => Ok(Self::Http),
             "https" => Ok(Self::Https),
             "control" => Ok(Self::Control),
-            "admin" => Err(SocketError::Reserved { name: name.to_owned() }),
+            "admin" => Ok(Self::Admin),
             // "unknown" is what systemd itself calls a socket without a name.
             other => Err(SocketError::UnknownName { index: index + 1, name: other.to_owned() }),
         }
@@ -96,14 +104,14 @@ impl Role {
 
     fn expected(self) -> &'static str {
         match self {
-            Self::Http | Self::Https => "a listening TCP socket",
+            Self::Http | Self::Https | Self::Admin => "a listening TCP socket",
             Self::Control => "a listening unix stream socket",
         }
     }
 
     fn accepts(self, family: Option<AddressFamily>) -> bool {
         match self {
-            Self::Http | Self::Https => {
+            Self::Http | Self::Https | Self::Admin => {
                 matches!(family, Some(AddressFamily::Inet | AddressFamily::Inet6))
             }
             Self::Control => family == Some(AddressFamily::Unix),
@@ -183,17 +191,21 @@ fn is_open(fd: RawFd) -> bool {
 fn assign(sockets: Vec<(Role, OwnedFd)>) -> Result<InheritedSockets, SocketError> {
     let names: Vec<_> = sockets.iter().map(|(role, _)| role.to_string()).collect();
     let (mut http, mut https) = (Vec::new(), Vec::new());
-    let mut control = Vec::new();
+    let (mut control, mut admin) = (Vec::new(), Vec::new());
     for (role, fd) in sockets {
         check_kind(role, &fd)?;
         let prepare = |error| SocketError::Prepare { role, error };
         fcntl(&fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|errno| prepare(errno.into()))?;
         match role {
-            Role::Http | Role::Https => {
+            Role::Http | Role::Https | Role::Admin => {
                 let listener = TcpListener::from(fd);
                 listener.set_nonblocking(true).map_err(prepare)?;
-                let public = if role == Role::Http { &mut http } else { &mut https };
-                public.push(listener);
+                let of_role = match role {
+                    Role::Http => &mut http,
+                    Role::Https => &mut https,
+                    _ => &mut admin,
+                };
+                of_role.push(listener);
             }
             Role::Control => {
                 let listener = UnixListener::from(fd);
@@ -208,7 +220,7 @@ fn assign(sockets: Vec<(Role, OwnedFd)>) -> Result<InheritedSockets, SocketError
     if control.len() > 1 {
         return Err(SocketError::SeveralControl(control.len()));
     }
-    Ok(InheritedSockets { http, https, control: control.pop() })
+    Ok(InheritedSockets { http, https, control: control.pop(), admin })
 }
 
 fn check_kind(role: Role, fd: &OwnedFd) -> Result<(), SocketError> {

@@ -1,5 +1,8 @@
 //! What people see: scenarios in a real browser, with a data plane and a worker of the test's own.
 
+#[path = "../fake_control/mod.rs"]
+#[allow(dead_code, reason = "it says more than is looked at here")]
+mod fake_control;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -8,6 +11,8 @@ mod site;
 use serde_json::{Value, json};
 use tqserver::proxy::Build;
 
+use crate::fake_control::Fake;
+use crate::fake_control::dashboard::{Dashboard, TOKEN};
 use crate::site::Site;
 use crate::support::scenario;
 
@@ -43,6 +48,22 @@ mod browser {
     #[test]
     fn a_page_that_is_not_served_for_a_while_stays_until_it_is() {
         run("unserved", Site::serving());
+    }
+
+    #[test]
+    fn the_dashboard_is_for_everybody_who_has_the_token() {
+        let fake = Fake::new();
+        *fake.status.lock().unwrap() = fake_control::degraded();
+        let dashboard = Dashboard::start(&fake);
+        let url = format!("http://localhost:{}/", dashboard.addr.port());
+        scenario::run("dashboard", &url, |word| match word {
+            "mend" => {
+                *fake.status.lock().unwrap() = fake_control::serving();
+                json!({})
+            }
+            "token" => json!({ "token": TOKEN }),
+            other => panic!("nobody can do this: {other}"),
+        });
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn a_bad_configuration_is_an_exit_code_of_its_own(#[case] text: &str, #[case] sa
 #[case::unknown_name(
     "tqserver.socket",
     "[Socket]\nFileDescriptorName=web\n",
-    "is called \"web\", and only \"http\", \"https\" and \"control\" are known"
+    "is called \"web\", and only \"http\", \"https\", \"control\" and \"admin\" are known"
 )]
 #[case::no_plain_one(
     "tqserver.socket",

@@ -14,6 +14,7 @@ mod canary;
 mod clock;
 mod command_line;
 mod crashes;
+mod dashboard;
 mod deploy;
 mod deployments;
 mod dev;

@@ -1,5 +1,8 @@
 //! A control socket with a daemon behind it that says what a test wants it to say.
 
+#[allow(dead_code, reason = "not every test program has one")]
+pub(crate) mod dashboard;
+
 use std::future::Future;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};

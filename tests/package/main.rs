@@ -21,6 +21,7 @@ mod repository;
 /// Named after the kind of bed, as the test runner groups tests by it.
 mod system_bed {
     mod access_log;
+    mod dashboard;
     mod deploys;
     mod https;
     mod installs;

@@ -11,11 +11,11 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line as Text, Span};
 use ratatui::widgets::{Paragraph, RenderDirection, Row, Sparkline, Table, TableState};
 
-use super::super::figures::{bytes, or_dash, percent, percentiles, rate};
 use super::super::output::{Line, Painter, Role};
-use super::super::status::{about_all, about_workers, headline, role};
+use super::super::status::{about_all, about_workers, headline, percentiles, role};
 use super::order::Key;
 use crate::admin::api::{GenerationBeside, InstanceStatus, Status, WorkerStatus};
+use crate::figures::{bytes, or_dash, percent, rate};
 use crate::ids::WorkerName;
 
 /// How many looks back the line of requests a second goes.

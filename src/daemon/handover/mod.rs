@@ -218,7 +218,7 @@ mod tests {
 
     fn sockets() -> InheritedSockets {
         let http = vec![TcpListener::bind("127.0.0.1:0").unwrap()];
-        InheritedSockets { http, https: Vec::new(), control: None }
+        InheritedSockets { http, https: Vec::new(), control: None, admin: Vec::new() }
     }
 
     #[tokio::test]

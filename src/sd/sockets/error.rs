@@ -37,19 +37,13 @@ pub enum SocketError {
     },
     /// A socket without a name, or with one that means nothing here.
     #[error(
-        "inherited socket {index} is called {name:?}, and only \"http\", \"https\" and \
-         \"control\" are known: set FileDescriptorName= in its .socket unit"
+        "inherited socket {index} is called {name:?}, and only \"http\", \"https\", \
+         \"control\" and \"admin\" are known: set FileDescriptorName= in its .socket unit"
     )]
     UnknownName {
         /// Its place in LISTEN_FDNAMES, from 1.
         index: usize,
         /// Its name.
-        name: String,
-    },
-    /// A name that a later version will take.
-    #[error("inherited socket {name:?}: this version does not serve it yet; disable its unit")]
-    Reserved {
-        /// The name.
         name: String,
     },
     /// A descriptor that cannot be what its name says.

@@ -2,10 +2,8 @@
 
 use jiff::Timestamp;
 
-use crate::admin::api::WorkerLoad;
-
 /// `412`, and `0.3` below ten, where a digit more tells whether there is anything.
-pub(super) fn rate(per_second: f64) -> String {
+pub fn rate(per_second: f64) -> String {
     if per_second < 9.95 && per_second > 0.0 {
         format!("{per_second:.1}")
     } else {
@@ -13,18 +11,13 @@ pub(super) fn rate(per_second: f64) -> String {
     }
 }
 
-/// `2/12ms`
-pub(super) fn percentiles(load: &WorkerLoad) -> Option<String> {
-    let millis = |ms: f64| if ms < 1.0 { "<1".to_owned() } else { format!("{ms:.0}") };
-    Some(format!("{}/{}ms", millis(load.p50_ms?), millis(load.p99_ms?)))
-}
-
-pub(super) fn percent(share: f64, digits: usize) -> String {
+/// `0.1%`
+pub fn percent(share: f64, digits: usize) -> String {
     format!("{:.digits$}%", share * 100.0)
 }
 
 /// `31M`, as systemctl writes it.
-pub(super) fn bytes(bytes: u64) -> String {
+pub fn bytes(bytes: u64) -> String {
     let (mut value, mut unit) = (bytes as f64, "B");
     for larger in ["K", "M", "G", "T"] {
         if value < 1024.0 {
@@ -37,7 +30,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 }
 
 /// The largest unit that is not nought: `3d`, `5h`, `12m`, `40s`.
-pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
+pub fn age(since: Timestamp, now: Timestamp) -> String {
     let seconds = now.as_second().saturating_sub(since.as_second()).max(0);
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -48,7 +41,7 @@ pub(super) fn age(since: Timestamp, now: Timestamp) -> String {
 }
 
 /// A dash for what is not known.
-pub(super) fn or_dash(value: Option<impl ToString>) -> String {
+pub fn or_dash(value: Option<impl ToString>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 

@@ -41,12 +41,17 @@ export default async function ({ open, ask }) {
   assert.match(await row.innerText(), /backoff/);
   assert.match(await page.getByRole("alert").innerText(), /failed/);
   await assertAccessible(page, "dashboard");
-  await look(page, "dashboard");
+  await look(page, "dashboard-degraded");
 
   await ask("mend");
   await page.getByRole("link", { name: "Look again" }).click();
   await page.getByText("desired").waitFor({ state: "detached" });
   assert.match(await row.innerText(), /serving/);
+  await look(page, "dashboard");
+  if (process.env.TQ_SCREENSHOTS) {
+    // The picture in docs/dashboard.md.
+    await page.locator("body").screenshot({ path: `${process.env.TQ_SCREENSHOTS}/dashboard.png` });
+  }
 
   await page.getByRole("button", { name: "Log out" }).click();
   await page.getByLabel("Token").waitFor();

@@ -257,16 +257,22 @@ fn json(status: StatusCode, document: &impl Serialize) -> Response<Body> {
             (StatusCode::INTERNAL_SERVER_ERROR, br#"{"error":"see the journal"}"#.to_vec())
         }
     };
-    let mut response = Response::new(Full::new(Bytes::from(bytes)).boxed_unsync());
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
+    whole(status, "application/json", bytes)
 }
 
 pub(super) fn metrics(text: String) -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::from(text)).boxed_unsync());
-    let content_type = HeaderValue::from_static(exposition::CONTENT_TYPE);
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    whole(StatusCode::OK, exposition::CONTENT_TYPE, text)
+}
+
+/// An answer that is there as a whole.
+pub(super) fn whole(
+    status: StatusCode,
+    media_type: &'static str,
+    content: impl Into<Bytes>,
+) -> Response<Body> {
+    let mut response = Response::new(Full::new(content.into()).boxed_unsync());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     response
 }
 

@@ -11,20 +11,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HOST, HeaderName, HeaderValue,
-    LOCATION, ORIGIN, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, HeaderName, HeaderValue, LOCATION,
+    ORIGIN, REFERRER_POLICY, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::api::Control;
-use super::server::Body;
+use super::server::{self, Body};
 use super::tcp;
 use crate::config::settings::{DashboardSettings, Secret};
 use pages::Page;
@@ -140,8 +139,7 @@ async fn read_token(body: Incoming) -> Option<Vec<u8>> {
 
 /// Another page is to be looked at.
 fn see(path: &'static str) -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::new()).boxed_unsync());
-    *response.status_mut() = StatusCode::SEE_OTHER;
+    let mut response = server::whole(StatusCode::SEE_OTHER, "text/plain", "");
     response.headers_mut().insert(LOCATION, HeaderValue::from_static(path));
     response
 }
@@ -167,8 +165,5 @@ fn guarded(mut response: Response<Body>) -> Response<Body> {
     fields.insert(REFERRER_POLICY, own.clone());
     fields.insert(HeaderName::from_static("cross-origin-opener-policy"), own.clone());
     fields.insert(HeaderName::from_static("cross-origin-resource-policy"), own);
-    if !fields.contains_key(CONTENT_TYPE) {
-        fields.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    }
     response
 }

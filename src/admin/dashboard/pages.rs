@@ -4,16 +4,13 @@
 use std::fs;
 use std::path::Path;
 
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{Response, StatusCode};
-use http_body_util::{BodyExt, Full};
 use jiff::Timestamp;
 use minijinja::value::{Serde, Value};
 use minijinja::{AutoEscape, Environment, context};
 
 use super::super::api::{PastRollouts, Status};
-use super::super::server::Body;
+use super::super::server::{self, Body};
 use crate::config::settings::DashboardSettings;
 use crate::figures;
 
@@ -83,7 +80,7 @@ pub(super) fn page(
     page: Page<'_>,
 ) -> Response<Body> {
     match page.render(&settings.pages) {
-        Ok(text) => answer(status, "text/html; charset=utf-8", text.into()),
+        Ok(text) => server::whole(status, "text/html; charset=utf-8", text),
         Err(error) => unmade(&error),
     }
 }
@@ -101,7 +98,7 @@ pub(super) fn message(
 pub(super) fn style(settings: &DashboardSettings) -> Response<Body> {
     let path = settings.pages.join("dashboard.css");
     match fs::read(&path) {
-        Ok(text) => answer(StatusCode::OK, "text/css; charset=utf-8", text.into()),
+        Ok(text) => server::whole(StatusCode::OK, "text/css; charset=utf-8", text),
         Err(error) => unmade(&format!("{}: {error}", path.display())),
     }
 }
@@ -109,12 +106,5 @@ pub(super) fn style(settings: &DashboardSettings) -> Response<Body> {
 fn unmade(error: &str) -> Response<Body> {
     tracing::error!("dashboard: {error}");
     let text = "The page cannot be made: journalctl -u tqserver says why.\n";
-    answer(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", text.into())
-}
-
-fn answer(status: StatusCode, media_type: &'static str, text: Bytes) -> Response<Body> {
-    let mut response = Response::new(Full::new(text).boxed_unsync());
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    response
+    server::whole(StatusCode::INTERNAL_SERVER_ERROR, "text/plain; charset=utf-8", text)
 }

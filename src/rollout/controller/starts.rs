@@ -4,13 +4,12 @@
 //! Invariant (starts are bounded): not more than `parallel_starts` units are between their start and their
 //! being ready; and one more, so that programs that hang keep no dead worker from having a successor.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::super::event::Effect;
 use super::super::generation::{Phase, Tracked};
 use super::Controller;
-use crate::ids::{UnitName, WorkerName};
+use crate::ids::UnitName;
 use crate::launcher::StartRequest;
 
 impl Controller {
@@ -33,19 +32,15 @@ impl Controller {
 
     fn next_to_start(&self) -> Option<UnitName> {
         let first = self.queued.front()?;
-        let in_phase = |wanted: fn(Phase) -> bool| {
-            let all = self.generations.values().filter(move |it| wanted(it.phase()));
-            all.map(|it| &it.unit)
-        };
-        let served: BTreeSet<&WorkerName> =
-            in_phase(|phase| matches!(phase, Phase::Serving { .. })).map(|it| &it.worker).collect();
-        let starting: Vec<&UnitName> =
-            in_phase(|phase| matches!(phase, Phase::Starting { .. } | Phase::Probing)).collect();
-
+        let serving = self.serving();
         let is_missed =
-            |unit: &UnitName| !served.contains(&unit.worker) && !self.waits_for_others(unit);
+            |unit: &UnitName| !serving.contains_key(&unit.worker) && !self.waits_for_others(unit);
+        let is_starting =
+            |it: &&Tracked| matches!(it.phase(), Phase::Starting { .. } | Phase::Probing);
+        let starting: Vec<_> = self.generations.values().filter(is_starting).collect();
+
         let is_full = starting.len() >= self.settings.parallel_starts;
-        let one_more = !starting.iter().any(|unit| is_missed(unit));
+        let one_more = !starting.iter().any(|it| is_missed(&it.unit));
         match self.queued.iter().find(|unit| is_missed(unit)) {
             Some(missed) => (!is_full || one_more).then_some(missed),
             None => (!is_full).then_some(first),

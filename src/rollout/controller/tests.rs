@@ -281,6 +281,12 @@ impl World {
         self.step(Event::Unit { unit: unit.clone(), state });
     }
 
+    /// A unit that was started says READY, and passes its probe.
+    fn get_ready(&mut self, unit: &UnitName) {
+        self.unit(unit, UnitState::Active);
+        self.step(Event::Probed { unit: unit.clone(), result: Ok(()) });
+    }
+
     fn in_phase(&self, phase: &str) -> Vec<UnitName> {
         let all = self.controller.generations();
         all.filter(|t| t.phase().name() == phase).map(|t| t.unit.clone()).collect()
@@ -365,12 +371,10 @@ fn a_deployment_switches_as_a_whole() {
     world.want(&deployment(2, &[("index", 2), ("api", 2)]));
     let starting = world.in_phase("Starting");
     assert_eq!(starting.len(), 2);
-    world.unit(&starting[0], UnitState::Active);
-    world.step(Event::Probed { unit: starting[0].clone(), result: Ok(()) });
+    world.get_ready(&starting[0]);
     assert_eq!(world.table, old, "one of two is ready: nothing is switched");
     world.probing.clear();
-    world.unit(&starting[1], UnitState::Active);
-    world.step(Event::Probed { unit: starting[1].clone(), result: Ok(()) });
+    world.get_ready(&starting[1]);
     assert_eq!(world.table, starting.iter().cloned().collect());
     assert_eq!(world.draining, old);
     assert_eq!(world.last_outcome(), &Outcome::Switched, "the verdict does not wait for drains");
@@ -402,8 +406,7 @@ fn one_failure_leaves_the_old_untouched() {
 
     world.want(&deployment(2, &[("index", 2), ("api", 2)]));
     let starting = world.in_phase("Starting");
-    world.unit(&starting[0], UnitState::Active);
-    world.step(Event::Probed { unit: starting[0].clone(), result: Ok(()) });
+    world.get_ready(&starting[0]);
     world.unit(&starting[1], UnitState::Failed(ExitReason::Exited(101)));
     let Outcome::Failed(failures) = world.last_outcome() else { panic!("it failed") };
     assert_eq!(failures[0].worker, starting[1].worker);
@@ -705,8 +708,7 @@ fn what_is_worn_out_serves_until_its_successor_does() {
     let successor = index_in(&world, "Starting");
     assert_eq!(world.in_phase("Starting").len(), 1);
     assert_eq!(world.table, before);
-    world.unit(&successor, UnitState::Active);
-    world.step(Event::Probed { unit: successor.clone(), result: Ok(()) });
+    world.get_ready(&successor);
     assert!(world.table.contains(&successor) && world.draining.contains(&worn));
     world.settle();
     assert_eq!((world.units.len(), world.table.len()), (2, 2));
@@ -838,8 +840,7 @@ fn a_successor_of_what_another_deployment_has_replaced_never_serves() {
     world.want(&deployment(2, &[("index", 2)]));
     let new = world.in_phase("Starting").into_iter().find(|unit| *unit != late).unwrap();
     for unit in [&new, &late] {
-        world.unit(unit, UnitState::Active);
-        world.step(Event::Probed { unit: unit.clone(), result: Ok(()) });
+        world.get_ready(unit);
     }
     assert_eq!(world.table, BTreeSet::from([new]));
     assert!(world.units[&late], "it is stopped");
@@ -870,8 +871,7 @@ fn a_successor_of_an_old_deployment_never_serves_in_a_new_one() {
     world.want(&deployment(2, &[("index", 2)]));
     let new = world.in_phase("Starting").into_iter().find(|unit| *unit != late).unwrap();
     for unit in [&new, &late] {
-        world.unit(unit, UnitState::Active);
-        world.step(Event::Probed { unit: unit.clone(), result: Ok(()) });
+        world.get_ready(unit);
     }
     assert_eq!(world.table, BTreeSet::from([new]));
     assert!(world.units[&late], "it is stopped");
@@ -888,8 +888,7 @@ fn a_death_during_a_rollout_is_made_good_by_the_old_deployment() {
     world.unit(&first, UnitState::Failed(ExitReason::Signal(9)));
     world.advance_to_deadline();
     let successor = world.in_phase("Starting").into_iter().find(|unit| *unit != hanging).unwrap();
-    world.unit(&successor, UnitState::Active);
-    world.step(Event::Probed { unit: successor.clone(), result: Ok(()) });
+    world.get_ready(&successor);
     assert_eq!(world.table, BTreeSet::from([successor]), "the rollout still hangs");
     world.probing.clear();
     world.settle();
@@ -1024,12 +1023,10 @@ fn a_generation_is_ready_when_all_its_instances_are() {
     world.want(&with_instances(3, &deployment(2, &[("index", 2)])));
     let starting = world.in_phase("Starting");
     for unit in &starting[..2] {
-        world.unit(unit, UnitState::Active);
-        world.step(Event::Probed { unit: unit.clone(), result: Ok(()) });
+        world.get_ready(unit);
     }
     assert_eq!(world.table, old, "the third is not ready");
-    world.unit(&starting[2], UnitState::Active);
-    world.step(Event::Probed { unit: starting[2].clone(), result: Ok(()) });
+    world.get_ready(&starting[2]);
     assert_eq!(world.table, starting.iter().cloned().collect());
     assert_eq!(world.draining, old);
     let (_, verdict) = world.verdicts.last().unwrap();
@@ -1044,8 +1041,7 @@ fn one_instance_that_fails_fails_its_generation() {
         let old = world.table.clone();
         world.want(&with_instances(2, &desired));
         let starting = world.in_phase("Starting");
-        world.unit(&starting[0], UnitState::Active);
-        world.step(Event::Probed { unit: starting[0].clone(), result: Ok(()) });
+        world.get_ready(&starting[0]);
         world.unit(&starting[1], UnitState::Failed(ExitReason::Exited(1)));
         assert!(matches!(world.last_outcome(), Outcome::Failed(_)));
         assert!(world.units[&starting[0]], "the other one is stopped");
@@ -1083,8 +1079,7 @@ fn instances_that_die_together_come_back_together() {
     }
     let starting = world.in_phase("Starting");
     assert_eq!(starting.len(), 3);
-    world.unit(&starting[0], UnitState::Active);
-    world.step(Event::Probed { unit: starting[0].clone(), result: Ok(()) });
+    world.get_ready(&starting[0]);
     assert_eq!(world.table.len(), 1, "where nothing serves, the first does not wait");
     world.settle();
     assert_eq!(world.table.len(), 3);
@@ -1423,8 +1418,7 @@ fn who_has_nobody_that_serves_starts_first_and_beside_programs_that_hang() {
     let beside: Vec<_> = starting.iter().filter(|unit| !hang.contains(unit)).collect();
     assert_eq!((starting.len(), beside.len()), (3, 1));
     assert_eq!(beside[0].worker, name("api"));
-    world.unit(beside[0], UnitState::Active);
-    world.step(Event::Probed { unit: beside[0].clone(), result: Ok(()) });
+    world.get_ready(beside[0]);
     let next = world.in_phase("Starting");
     assert!(next.iter().any(|unit| unit.worker == name("index") && !hang.contains(unit)));
 }

@@ -12,6 +12,8 @@ mod developer;
 mod project;
 #[path = "../../tests/e2e/session.rs"]
 mod session;
+#[path = "../proxy/short.rs"]
+mod short;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
@@ -31,11 +33,7 @@ use contest::Contest;
 use report::Row;
 
 fn main() -> ExitCode {
-    let short = match env::var("BENCH").as_deref() {
-        Err(_) | Ok("") => false,
-        Ok("short") => true,
-        Ok(other) => panic!("BENCH={other}: there is only short"),
-    };
+    let short = short::is_wanted();
     let watchexec = PathBuf::from(env::var_os("WATCHEXEC").expect("WATCHEXEC is a program"));
     // Of the whole and of the short form.
     let rounds = |whole, of_short| if short { of_short } else { whole };

@@ -37,6 +37,7 @@ mod logged;
 mod memory;
 mod report;
 mod rows;
+mod short;
 mod work;
 mod worker;
 
@@ -67,11 +68,7 @@ fn main() {
     if env::var_os("TQ_WORKER").is_some() {
         worker::main();
     }
-    let short = match env::var("BENCH").as_deref() {
-        Err(_) | Ok("") => false,
-        Ok("short") => true,
-        Ok(other) => panic!("BENCH={other}: there is only short"),
-    };
+    let short = short::is_wanted();
     // It is built by make, and takes longer than the rest of this together.
     let has_pingora = env::var_os("PINGORA").is_some();
     let able: Vec<_> = PEERS.into_iter().filter(|it| has_pingora || *it != "pingora").collect();

@@ -12,6 +12,8 @@ mod figures;
 mod project;
 #[path = "../../tests/e2e/session.rs"]
 mod session;
+#[path = "../proxy/short.rs"]
+mod short;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
@@ -29,11 +31,7 @@ fn main() {
     if env::var_os("TQ_WORKER").is_some() {
         worker::main();
     }
-    let short = match env::var("BENCH").as_deref() {
-        Err(_) | Ok("") => false,
-        Ok("short") => true,
-        Ok(other) => panic!("BENCH={other}: there is only short"),
-    };
+    let short = short::is_wanted();
     switches::measure(if short { 6 } else { 40 });
     let workers = env::var("WORKERS").map_or(200, |it| it.parse().expect("WORKERS is a number"));
     many::measure(if short { 20 } else { workers });

@@ -61,11 +61,9 @@ pub fn measure(count: usize) {
     status.sort_unstable();
     let millis = |percent| f64::from(percentile(&status, percent).unwrap_or(0)) / 1000.0;
     println!("tqctl status of {count} workers: {:.1} ms, p90 {:.1} ms", millis(50), millis(90));
-    let mut curl = session.bed.command("curl");
-    curl.args(["--silent", "--fail", "--unix-socket"]).arg(session.control_path());
     let begun = Instant::now();
-    let output = curl.arg("http://tqserver/metrics").output().unwrap();
-    let (answered, text) = (begun.elapsed(), String::from_utf8(output.stdout).unwrap());
+    let text = session.metrics();
+    let answered = begun.elapsed();
     let series = text.lines().filter(|line| !line.starts_with('#')).count();
     println!(
         "metrics of {count} workers: {series} series, {} KiB, {:.1} ms",

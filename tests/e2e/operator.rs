@@ -40,11 +40,7 @@ fn a_status_has_what_each_worker_did_of_late() {
 
 /// The series of `GET /metrics`, with their values.
 pub(crate) fn series(session: &Session) -> BTreeMap<String, f64> {
-    let mut curl = session.bed.command("curl");
-    curl.args(["--silent", "--fail", "--unix-socket"]).arg(session.control_path());
-    let output = curl.arg("http://localhost/metrics").output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = session.metrics();
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     let parts = samples.map(|line| line.rsplit_once(' ').unwrap());
     parts.map(|(name, value)| (name.to_owned(), value.parse().unwrap())).collect()

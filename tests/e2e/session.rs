@@ -300,6 +300,16 @@ impl Session {
         self.systemctl(&["daemon-reload"]);
     }
 
+    /// What Prometheus would read.
+    #[track_caller]
+    pub fn metrics(&self) -> String {
+        let mut curl = self.bed.command("curl");
+        curl.args(["--silent", "--fail", "--unix-socket"]).arg(self.control_path());
+        let output = curl.arg("http://localhost/metrics").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// tqserver's own log, for messages.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()

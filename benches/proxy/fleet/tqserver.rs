@@ -112,11 +112,7 @@ impl Tqserver {
 
     /// What Prometheus would read.
     pub fn metrics(&self) -> String {
-        let mut curl = self.session.bed.command("curl");
-        curl.args(["--silent", "--fail", "--unix-socket"]).arg(self.session.control_path());
-        let output = curl.arg("http://tqserver/metrics").output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
+        self.session.metrics()
     }
 
     /// Where it serves.

@@ -42,6 +42,7 @@ fn offered(words: &[&str], folder: &Path, socket: &Path) -> Vec<String> {
         .current_dir(folder)
         .env("PATH", format!("{}:/usr/bin:/bin", tqctl.parent().unwrap().display()))
         .env("TQ_CONTROL_SOCKET", socket)
+        .env("HOME", folder)
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -69,6 +70,19 @@ fn what_there_is_is_offered(#[case] words: &[&str], #[case] expected: &[&str]) {
 fn without_a_server_the_workers_of_the_project_are_offered() {
     let offered = offered(&["tqctl", "restart", ""], project().path(), Path::new("/nowhere"));
     assert_eq!(offered, ["index", "shop"]);
+}
+
+#[test]
+fn the_project_is_read_with_the_variables_that_there_are() {
+    let project = project();
+    let server = "workers:\n  discovery:\n    workers_dir: \"${HOME}/elsewhere\"\n";
+    fs::write(project.path().join("config/server.yaml"), server).unwrap();
+    let worker = project.path().join("elsewhere/other/config");
+    fs::create_dir_all(&worker).unwrap();
+    fs::write(worker.join("worker.yaml"), "run: [bin/other]\n").unwrap();
+    // The working directory is also the home: see `offered`.
+    let offered = offered(&["tqctl", "restart", ""], project.path(), Path::new("/nowhere"));
+    assert_eq!(offered, ["other"]);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use super::Cli;
 use super::client::Client;
 use super::exit::{Exit, Failure};
 use crate::config::discover::discover;
-use crate::config::{self, Sources};
+use crate::config::{self, Environment, Sources};
 use crate::ids::CommitId;
 use crate::store::layout::DeployDir;
 
@@ -121,5 +121,6 @@ fn asked<T>(question: impl AsyncFnOnce(Client) -> Option<T>) -> Option<T> {
 }
 
 fn project() -> Option<config::Loaded> {
-    config::load(&Sources::of_project(".")).ok()
+    let environment = Environment::of_process();
+    config::load(&Sources { environment, ..Sources::of_project(".") }).ok()
 }
